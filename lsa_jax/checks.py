@@ -1,0 +1,125 @@
+"""Checks of what users pass in: one clear error (got, wanted, mend) before anything is computed.
+
+Shapes are always known and always checked. Values are checked when they are concrete and skipped when they are
+traced, so that every public function can be jitted, vmapped and differentiated.
+"""
+
+import difflib
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Float
+
+from lsa_jax.errors import InputError
+
+SYMMETRY_TOLERANCE = 1e-5
+"""Largest relative asymmetry |A - A'|/|A| that is taken for rounding rather than for a mistake."""
+
+
+def concrete(value: object) -> np.ndarray | None:
+    """The value as a numpy array, or None if it is (or holds) a tracer of jit, vmap or grad."""
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        return None
+    return np.asarray(value)
+
+
+def is_zero(value: object) -> bool:
+    """Whether the value is known to be 0."""
+    known = concrete(value)
+    return known is not None and not known.any()
+
+
+def as_real(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> Float[Array, "..."]:
+    """Convert to a floating array of the wanted shape; string entries of `shape` name free, positive sizes."""
+    known = concrete(value)
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise InputError(f"{name} is complex; it must be real: pass its real part")
+    matches = array.ndim == len(shape) and all(
+        got > 0 if isinstance(want, str) else got == want for got, want in zip(array.shape, shape, strict=True)
+    )
+    if not matches:
+        wanted = "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+        raise InputError(f"{name} has shape {array.shape}; it must have shape {wanted}, every size at least 1")
+    if known is not None and not np.all(np.isfinite(known)):
+        raise InputError(f"{name} holds NaN or infinity; every entry must be finite: check where it was computed")
+    return array.astype(jnp.result_type(float, array.dtype))
+
+
+def as_covariance(name: str, value: ArrayLike, dim: int | str = "dim") -> Float[Array, "dim dim"]:
+    """Convert to a symmetric positive definite matrix."""
+    matrix = as_real(name, value, (dim, dim))
+    if matrix.shape[0] != matrix.shape[1]:
+        raise InputError(f"{name} has shape {matrix.shape}; it must be square, (dim, dim)")
+    known = concrete(value)
+    if known is not None:
+        known = known.astype(np.float64)
+        asymmetry = np.abs(known - known.T).max()
+        if asymmetry > SYMMETRY_TOLERANCE * np.abs(known).max():
+            raise InputError(f"{name} is not symmetric (differs from its transpose by {asymmetry:.3g}); pass (A + A.T) / 2")
+        smallest = np.linalg.eigvalsh(known)[0]
+        if smallest <= len(known) * np.finfo(matrix.dtype).eps * np.abs(known).max():
+            raise InputError(
+                f"{name} is not positive definite in {matrix.dtype} (smallest eigenvalue {smallest:.3g}); "
+                "all eigenvalues must be above rounding: add a small multiple of the identity"
+            )
+    return matrix
+
+
+def as_scale(name: str, value: ArrayLike, *, minimum: float = -math.inf, zero_allowed: bool = True) -> Float[Array, ""]:
+    """Convert to a real scalar, at least `minimum` and, where it divides, not zero."""
+    scalar = as_real(name, value, ())
+    known = concrete(value)
+    if known is not None and known < minimum:
+        raise InputError(f"{name} is {known:g}; it must be at least {minimum:g}")
+    if not zero_allowed and is_zero(value):
+        raise InputError(f"{name} is 0; it must not be zero: pass a nonzero number")
+    return scalar
+
+
+def as_shots(name: str, value: ArrayLike, dtype: DTypeLike, *, minimum: int = 0) -> Float[Array, ""]:
+    """Convert to a number of in-context examples: a whole number from `minimum` on, or infinity."""
+    if jnp.shape(value) != ():
+        raise InputError(f"{name} has shape {jnp.shape(value)}; it must be a scalar: vmap over several numbers")
+    known = concrete(value)
+    if known is not None:
+        shots = float(known)
+        if math.isnan(shots) or shots < minimum or (math.isfinite(shots) and shots != int(shots)):
+            raise InputError(f"{name} is {shots:g}; it must be a whole number, at least {minimum}, or jnp.inf")
+    return jnp.asarray(value, dtype=dtype)
+
+
+def as_task(name: str, value: ArrayLike, dim: int, *, zero_allowed: bool = True) -> Float[Array, " dim"]:
+    """Convert to a regression vector of the wanted dimension and, where it divides, not zero."""
+    task = as_real(name, value, (dim,))
+    if not zero_allowed and is_zero(value):
+        raise InputError(f"{name} is the zero vector; it must have a nonzero entry")
+    return task
+
+
+def as_count(name: str, value: int, *, minimum: int = 1) -> int:
+    """Convert a static size to int."""
+    if isinstance(value, bool) or not math.isfinite(value) or int(value) != value or value < minimum:
+        raise InputError(f"{name} is {value}; it must be a whole number, at least {minimum}")
+    return int(value)
+
+
+def as_number(name: str, text: str) -> float:
+    """Convert text to a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} is {text!r}; it must be a number") from None
+
+
+def as_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return the value if it is one of the choices; else name the nearest one."""
+    if value not in choices:
+        nearest = difflib.get_close_matches(value, choices, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise InputError(f"unknown {name} {value!r}; it must be one of {', '.join(choices)}.{hint}")
+    return value

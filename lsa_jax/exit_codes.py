@@ -1,0 +1,13 @@
+"""Exit codes of the command line."""
+
+DONE = 0
+CLAIM_FAILED = 1
+"""A claim that should hold does not."""
+BAD_INPUT = 2
+"""Bad input: one line says what was got, what is wanted and how to mend it."""
+SOME_RUNS_FAILED = 3
+"""Finished, but some runs diverged or failed."""
+INTERRUPTED_RESUMABLE = 75
+"""Interrupted; finished work is on disk, and the same command goes on."""
+INTERRUPTED = 130
+"""Interrupted with nothing worth resuming."""
