@@ -1,0 +1,76 @@
+"""The minimiser of the pretraining loss over all parameters, regime (a)."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from lsa_jax import checks
+from lsa_jax.errors import InputError
+from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior, is_symmetric, require_prior_dim
+from lsa_jax.problem import LinearRegression, Params
+
+
+def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike) -> Params:
+    r"""Compute the minimiser over all of V and Q of the pretraining loss, regime (a).
+
+    With m = `num_shots` and $\Omega = E\,\theta\theta^\top$,
+
+    $$ v = e_y, \qquad Q_{xx} = \Omega\Big[\Sigma\Omega + \tfrac{\mathrm{tr}(\Sigma\Omega) + \sigma^2}{m+1} I\Big]^{-1}, $$
+
+    all else 0. It is the global minimum, unique up to $(cV, Q/c)$ and the entries that never act for d and rank Ω at least 2.
+
+    **Assumes** Gaussian covariates and a prior under which θ and -θ have the same law; for others no closed form is known.
+
+    Args:
+        problem: covariance of the covariates and label noise.
+        prior: centred law of the tasks.
+        num_shots: number m of pretraining examples, a whole number from 1 on; `jnp.inf` gives the paper's limit, $Q_{xx} = \Sigma^{-1}$.
+
+    Returns:
+        The minimiser with $v_y = 1$.
+
+    Raises:
+        TypeError: if `prior` is no task prior.
+        ValueError: if the prior is not symmetric about 0, or dimensions differ, or `num_shots` is below 1 or fractional.
+
+    References:
+        Lee, Sohn, Lee, arXiv 2602.23197, Corollary 4.1 (its limit); docs/theory.md, equation (12).
+
+    Example:
+        >>> import jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.1**0.5)
+        >>> optimum = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=5), num_shots=20)
+        >>> round(float(optimum.query_key[1, 1]), 5)
+        0.79245
+    """
+    require_prior_dim(prior, problem.dim)
+    if not is_symmetric(prior):
+        raise InputError(
+            "the prior is not symmetric about 0 and no closed form of its optimum is known: "
+            "centre it, or minimise prior_risk by training on population gradients"
+        )
+    shots = checks.as_shots("num_shots", num_shots, problem.root.dtype, minimum=1)
+    factor = _second_moment_factor(prior)
+    whitened = jnp.matmul(problem.root.T, factor, precision="highest")
+    ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (shots + 1)
+    spectrum, directions = jnp.linalg.eigh(jnp.matmul(whitened.T, whitened, precision="highest"))
+    rounding = jnp.finfo(spectrum.dtype).eps * problem.dim * spectrum[-1]
+    seen = spectrum > rounding
+    inverse = jnp.where(seen, 1 / jnp.where(seen, spectrum + ridge, 1), 0)
+    scaled = jnp.matmul(factor, directions, precision="highest")
+    block = jnp.matmul(scaled * inverse[None], scaled.T, precision="highest")
+    zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), block.dtype)
+    return Params(value=zeros.at[-1, -1].set(1), query_key=zeros.at[1:-1, 1:-1].set(block))
+
+
+def _second_moment_factor(prior: TaskPrior) -> Float[Array, "dim dim"]:
+    r"""Square R with $E\,\theta\theta^\top = RR^\top$."""
+    match prior:
+        case GaussianPrior(root=root):
+            return root
+        case SpherePrior(dim=dim, radius=radius):
+            return jnp.eye(dim, dtype=radius.dtype) * radius / np.sqrt(dim).astype(radius.dtype)
+        case FiniteTasks(tasks=tasks):
+            triangle = jnp.linalg.qr(tasks / jnp.sqrt(tasks.shape[0]).astype(tasks.dtype), mode="r")
+            missing = prior.dim - triangle.shape[0]
+            return jnp.concatenate([triangle, jnp.zeros((missing, prior.dim), tasks.dtype)]).T

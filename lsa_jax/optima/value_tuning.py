@@ -1,0 +1,124 @@
+"""Minimisers over the value matrix alone, regimes (c) and (d): the risk is quadratic in it, so a Newton step is exact."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Real
+
+from lsa_jax import checks, moments
+from lsa_jax.problem import LinearRegression, Params, require_same_dim
+
+
+def value(params: Params, problem: LinearRegression, task: Real[ArrayLike, " dim"]) -> Params:
+    r"""Compute the minimiser over V of the zero-shot error of one task nearest to `params`, regime (c).
+
+    For a frozen Q the error is a convex quadratic in v whose argmin set leaves $v_y$ free and, unless sym(Q) vanishes on (1, x), nothing
+    else: a product of polynomials is zero only if one factor is. For the pretrained limit $Q_{xx} = \Sigma^{-1}$ it is
+    $v_x = \theta_0/(d+4)$.
+
+    Args:
+        params: V to start from and Q to keep, any matrices.
+        problem: covariance of the covariates and label noise.
+        task: the target task θ₀.
+
+    Returns:
+        Parameters with the same Q and all of V but the minimised entries of its last row.
+
+    Raises:
+        ValueError: if shapes do not match the problem or an entry is not finite.
+
+    References:
+        Lee, Sohn, Lee, arXiv 2602.23197, Theorem 4.6; docs/theory.md, equation (15).
+
+    Example:
+        >>> import jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.0)
+        >>> start = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=5), num_shots=jnp.inf)
+        >>> fine_tuned = lsa.optima.value(start, problem, jnp.eye(5)[0])
+        >>> round(float(9 * fine_tuned.value[-1, 1]), 5)
+        1.0
+    """
+    require_same_dim(params, problem)
+    task = checks.as_task("task", task, problem.dim)
+    return _with_row(params, _zero_shot_row(params, problem, task))
+
+
+def value_auxiliary(params: Params, problem: LinearRegression, task: Real[ArrayLike, " dim"], num_shots: ArrayLike) -> Params:
+    """Compute the minimiser over V of the n-shot error of one task inside the argmin set of its zero-shot error, regime (d).
+
+    Stage 1 is `value`; stage 2 minimises the n-shot error, again a convex quadratic in v, over the directions that leave the zero-shot
+    error at its minimum: $v_y$, or all of v where sym(Q) vanishes on (1, x). Where stage 2 is not unique its solution is the one nearest
+    to that of stage 1.
+
+    Args:
+        params: V to start from and Q to keep, any matrices.
+        problem: covariance of the covariates and label noise.
+        task: the target task θ₀.
+        num_shots: number n of examples in the few-shot error, a whole number from 1 on or `jnp.inf`.
+
+    Returns:
+        Parameters with the same Q and all of V but the minimised entries of its last row.
+
+    Raises:
+        ValueError: if shapes do not match the problem, an entry is not finite, or `num_shots` is below 1 or fractional.
+
+    References:
+        Lee, Sohn, Lee, arXiv 2602.23197, Theorem 4.9; docs/theory.md, equations (16) and (17).
+
+    Example:
+        >>> import jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.1**0.5)
+        >>> start = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=5), num_shots=20)
+        >>> fine_tuned = lsa.optima.value_auxiliary(start, problem, jnp.eye(5)[0], num_shots=20)
+        >>> round(float(fine_tuned.value[-1, -1]), 4)
+        0.8254
+    """
+    require_same_dim(params, problem)
+    task = checks.as_task("task", task, problem.dim)
+    shots = checks.as_shots("num_shots", num_shots, params.value.dtype, minimum=1)
+    return _with_row(params, _few_shot_row(params, problem, task, shots))
+
+
+def _with_row(params: Params, row: Float[Array, " token"]) -> Params:
+    """The parameters with another last row of V, the only one that acts."""
+    return Params(value=params.value.at[-1].set(row), query_key=params.query_key)
+
+
+def _row_derivatives(
+    params: Params, problem: LinearRegression, task: Float[Array, " dim"], query_weight: Real[ArrayLike, ""]
+) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
+    """Gradient and Hessian of the risk in the last row of V; the risk is quadratic there, so a Newton step is exact."""
+
+    def risk(row: Float[Array, " token"]) -> Float[Array, ""]:
+        whitened = moments.whiten(_with_row(params, row), problem.root)
+        law = moments.of_task(task, problem.root)
+        return moments.squared_error(whitened, law, problem.noise_std, jnp.asarray(query_weight, row.dtype))
+
+    with jax.default_matmul_precision("highest"):
+        return jax.grad(risk)(params.value[-1]), jax.hessian(risk)(params.value[-1])
+
+
+def _zero_shot_is_constant(params: Params) -> Array:
+    """Whether the query form z'Qz, and with it every zero-shot prediction, vanishes up to rounding."""
+    block = params.query_key[:-1, :-1]
+    return jnp.max(jnp.abs(block + block.T)) <= 10 * jnp.finfo(block.dtype).eps * jnp.max(jnp.abs(block))
+
+
+@jax.jit
+def _zero_shot_row(params: Params, problem: LinearRegression, task: Float[Array, " dim"]) -> Float[Array, " token"]:
+    """Last row of V after one exact Newton step on (v_0, v_x), the coordinates that the zero-shot error sees."""
+    gradient, hessian = _row_derivatives(params, problem, task, 1.0)
+    constant = _zero_shot_is_constant(params)
+    seen = jnp.where(constant, jnp.eye(problem.dim + 1, dtype=hessian.dtype), hessian[:-1, :-1])
+    step = jnp.where(constant, 0, jnp.linalg.solve(seen, gradient[:-1]))
+    return params.value[-1].at[:-1].add(-step)
+
+
+@jax.jit
+def _few_shot_row(
+    params: Params, problem: LinearRegression, task: Float[Array, " dim"], num_shots: Float[Array, ""]
+) -> Float[Array, " token"]:
+    """Last row of V after the zero-shot step and one exact Newton step in the kernel of the zero-shot Hessian."""
+    row = _zero_shot_row(params, problem, task)
+    free = jnp.where(_zero_shot_is_constant(params), jnp.ones_like(row), jnp.zeros_like(row).at[-1].set(1))
+    gradient, hessian = _row_derivatives(_with_row(params, row), problem, task, 1 / (num_shots + 1))
+    return row - jnp.linalg.pinv(hessian * jnp.outer(free, free), hermitian=True) @ (gradient * free)
