@@ -1,0 +1,298 @@
+"""Optax training loops: a whole run is one `lax.scan`, a pure function of its key."""
+
+import dataclasses
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
+
+from lsa_jax import checks
+from lsa_jax.errors import InputError
+from lsa_jax.objectives import Objective
+from lsa_jax.problem import Params
+
+DIVERGENCE_FACTOR = 10.0
+"""A run that ends with its loss above that of its first step by this factor counts as diverged: clipped steps keep a bad run finite."""
+
+STEP_STREAM, CONSTRAINT_STREAM = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Static settings of a run: the number of steps, how often the loss is recorded, and how much of its end is averaged.
+
+    Args:
+        steps: number of gradient steps, at least 1.
+        history_stride: steps between two records of the loss; divides `steps`.
+        average_last: fraction of the run, from its end, over which the iterates are averaged; 0 keeps the last iterate.
+
+    Raises:
+        ValueError: if `steps` or `history_stride` is below 1, the stride does not divide the steps, or the fraction is outside [0, 1].
+    """
+
+    steps: int
+    history_stride: int = 1
+    average_last: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        checks.as_count("steps", self.steps)
+        checks.as_count("history_stride", self.history_stride)
+        if self.steps % self.history_stride:
+            raise InputError(f"history_stride is {self.history_stride}; it must divide steps, {self.steps}: see stride_for")
+        if not 0 <= self.average_last <= 1:
+            raise InputError(f"average_last is {self.average_last:g}; it must be a fraction of the run, from 0 to 1")
+
+    @property
+    def num_records(self) -> int:
+        """Number of recorded losses."""
+        return self.steps // self.history_stride
+
+    @property
+    def average_from(self) -> int:
+        """First step whose iterate enters the average."""
+        return self.steps - round(self.average_last * self.steps)
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class State:
+    """What a run carries from step to step."""
+
+    step: Int[Array, "*batch"]
+    params: Any
+    optimizer: Any
+    average: Any
+    first_loss: Float[Array, "*batch"]
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Trained:
+    """Outcome of a run: parameters, mean loss over each stride, and whether it diverged (then its parameters are not a result)."""
+
+    params: Any
+    history: Float[Array, "*batch records"]
+    diverged: Bool[Array, "*batch"]
+
+
+def train(
+    key: Key[Array, ""],
+    objective: Objective,
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    settings: Settings,
+) -> Trained:
+    """Minimise an objective: one `lax.scan`, pure in its key, to be jitted and vmapped over seeds, tasks, rates and noise levels.
+
+    Step t draws with the key `fold_in(fold_in(key, 0), t)`. Parameters outside the trainable set do not move. Under the constraint of
+    objective (d) the updates are projected on the null space of the Hessian of its stage-1 loss.
+
+    Args:
+        key: randomness of the run.
+        objective: what to minimise.
+        params: where to start.
+        optimizer: any optax optimiser, for example `lsa_jax.optimizers.sgd`.
+        settings: number of steps and what is kept.
+
+    Returns:
+        Parameters, loss history and a flag of divergence.
+
+    References:
+        docs/theory.md, section on optima (the constraint).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.5)
+        >>> start = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=2), num_shots=20)
+        >>> risk = lsa.objectives.population_gradient(problem, jnp.ones(2))
+        >>> (objective,) = lsa.objectives.stages("value", risk, num_shots=20)
+        >>> settings = Settings(steps=200, history_stride=100)
+        >>> run = train(jax.random.key(0), objective, start, lsa.optimizers.sgd(0.01, steps=200), settings)
+        >>> bool(jnp.allclose(run.params.value, lsa.optima.value(start, problem, jnp.ones(2)).value, atol=1e-3))
+        True
+    """
+
+    def advance_one(state: State, _: None) -> tuple[State, Float[Array, ""]]:
+        return advance(key, objective, optimizer, settings, state)
+
+    state = start(key, objective, params, optimizer, settings)
+    state, history = jax.lax.scan(advance_one, state, length=settings.num_records)
+    return finish(settings, state, history)
+
+
+def start(
+    key: Key[Array, ""],
+    objective: Objective,
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    settings: Settings,
+) -> State:
+    """Return the state before the first step; with `advance` and `finish` the pieces of `train`, for a caller that reports progress.
+
+    Args:
+        key: randomness of the run.
+        objective: what to minimise.
+        params: where to start.
+        optimizer: the optimiser.
+        settings: number of steps and what is kept.
+
+    Returns:
+        The state.
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        optimizer_state = _restricted(key, objective, optimizer).init(params)
+    average = params if settings.average_last else None
+    first_loss = jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        optimizer=optimizer_state,
+        average=average,
+        first_loss=first_loss,
+    )
+
+
+def advance(
+    key: Key[Array, ""],
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    settings: Settings,
+    state: State,
+) -> tuple[State, Float[Array, ""]]:
+    """Take `settings.history_stride` steps and return the mean loss over them.
+
+    Args:
+        key: randomness of the run, the same as for `start`.
+        objective: what to minimise.
+        optimizer: the optimiser.
+        settings: number of steps and what is kept.
+        state: the state to go on from.
+
+    Returns:
+        The new state and the mean loss.
+    """
+    restricted = _restricted(key, objective, optimizer)
+    step_key = jax.random.fold_in(key, STEP_STREAM)
+
+    def step(state: State, _: None) -> tuple[State, Float[Array, ""]]:
+        fraction = state.step / settings.steps
+        loss, gradient = jax.value_and_grad(lambda params: objective.loss(jax.random.fold_in(step_key, state.step), params, fraction))(
+            state.params
+        )
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimizer_state = restricted.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = None
+        if state.average is not None:
+            rate = 1 / jnp.maximum(state.step + 1 - settings.average_from, 1).astype(loss.dtype)
+            average = jax.tree.map(lambda old, new: old + rate * (new - old), state.average, params)
+        following = State(
+            step=state.step + 1,
+            params=params,
+            optimizer=optimizer_state,
+            average=average,
+            first_loss=jnp.where(state.step == 0, loss, state.first_loss),
+        )
+        return following, loss
+
+    with jax.default_matmul_precision("highest"):
+        state, losses = jax.lax.scan(step, state, length=settings.history_stride)
+    return state, jnp.mean(losses)
+
+
+def finish(settings: Settings, state: State, history: Float[Array, " records"]) -> Trained:
+    """Return the outcome of a run from its last state.
+
+    Args:
+        settings: number of steps and what is kept.
+        state: the last state.
+        history: the recorded losses.
+
+    Returns:
+        The outcome.
+    """
+    params = state.average if settings.average_last else state.params
+    finite = jnp.all(jnp.isfinite(history))
+    for leaf in jax.tree.leaves(params):
+        finite &= jnp.all(jnp.isfinite(leaf))
+    return Trained(params=params, history=history, diverged=~finite | (history[-1] > DIVERGENCE_FACTOR * state.first_loss))
+
+
+def initial_params(key: Key[Array, ""], dim: int, std: ArrayLike = 0.05, dtype: DTypeLike | None = None) -> Params:
+    """Draw the published initialisation: every entry of V and Q normal with mean 0.
+
+    Args:
+        key: randomness.
+        dim: dimension d.
+        std: standard deviation of an entry.
+        dtype: floating type; by default that of JAX.
+
+    Returns:
+        The parameters.
+
+    References:
+        Lee, Sohn, Lee, arXiv 2602.23197, experiment on linear regression.
+
+    Example:
+        >>> import jax
+        >>> initial_params(jax.random.key(0), dim=5).value.shape
+        (7, 7)
+    """
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    size = checks.as_count("dim", dim) + 2
+    value_key, query_key_key = jax.random.split(key)
+    return Params(
+        value=jnp.asarray(std, dtype) * jax.random.normal(value_key, (size, size), dtype),
+        query_key=jnp.asarray(std, dtype) * jax.random.normal(query_key_key, (size, size), dtype),
+    )
+
+
+def stay_in_argmin(loss: Any) -> optax.GradientTransformation:
+    """Project updates of V on the null space of the Hessian of `loss` in the last row of V, the row that acts.
+
+    The loss is a quadratic in that row, so steps in the null space of its Hessian leave it where it is, at its minimum if the run starts
+    there. The Hessian is taken once, at the parameters the run starts from.
+
+    Args:
+        loss: stage-1 loss, a function of the parameters.
+
+    Returns:
+        The optax transformation, to be put last in a chain.
+
+    References:
+        docs/theory.md, section on optima, value fine-tuning with an auxiliary loss.
+    """
+
+    def init(params: Any) -> Float[Array, "token token"]:
+        def loss_of_row(row: Float[Array, " token"]) -> Float[Array, ""]:
+            return loss(Params(value=params.value.at[-1].set(row), query_key=params.query_key))
+
+        with jax.default_matmul_precision("highest"):
+            spectrum, directions = jnp.linalg.eigh(jax.hessian(loss_of_row)(params.value[-1]))
+            rounding = 10 * len(spectrum) * jnp.finfo(spectrum.dtype).eps * jnp.abs(spectrum).max()
+            return (directions * (jnp.abs(spectrum) <= rounding)[None]) @ directions.T
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        row = jnp.matmul(state, updates.value[-1], precision="highest")
+        return Params(value=updates.value.at[-1].set(row), query_key=updates.query_key), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _restricted(key: Key[Array, ""], objective: Objective, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimiser on the trainable leaves alone, its updates kept inside the constraint."""
+
+    def labels(params: Any) -> Any:
+        def label(path: tuple[Any, ...], _: Array) -> str:
+            return "train" if objective.trainable in ("all", path[-1].name) else "freeze"
+
+        return jax.tree_util.tree_map_with_path(label, params)
+
+    restricted = optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, labels)
+    if objective.within is None:
+        return restricted
+    within, constraint_key = objective.within, jax.random.fold_in(key, CONSTRAINT_STREAM)
+    return optax.chain(restricted, stay_in_argmin(lambda params: within(constraint_key, params)))
