@@ -1,0 +1,146 @@
+"""Error curves of trained or closed-form parameters: over shots, on the target task, its opposite and any task between."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Key, Real
+
+from lsa_jax import checks
+from lsa_jax.empirical import RiskEstimate, empirical_risk
+from lsa_jax.errors import InputError
+from lsa_jax.population import population_risk
+from lsa_jax.problem import LinearRegression, Params
+
+
+def error_curves(
+    params: Params,
+    problem: LinearRegression,
+    tasks: Real[ArrayLike, "num_tasks dim"],
+    evaluation_shots: Real[ArrayLike, " num_shots"],
+) -> Float[Array, "num_tasks num_shots"]:
+    """Compute the exact n-shot error on each task at each number of shots.
+
+    Args:
+        params: V and Q.
+        problem: covariance of the covariates and label noise.
+        tasks: test tasks, one a row.
+        evaluation_shots: numbers of shots, 0 and infinity included.
+
+    Returns:
+        The errors, in squared units of the labels.
+
+    Raises:
+        ValueError: if shapes do not match the problem or a number of shots is negative or fractional.
+
+    References:
+        Lee, Sohn, Lee, arXiv 2602.23197, section 3 (n-shot error).
+
+    Example:
+        >>> import jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.0)
+        >>> untrained = lsa.Params(value=jnp.zeros((4, 4)), query_key=jnp.zeros((4, 4)))
+        >>> error_curves(untrained, problem, jnp.eye(2), jnp.array([0, 20, jnp.inf])).tolist()
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    tasks = checks.as_real("tasks", tasks, ("num_tasks", problem.dim))
+    over_shots = jax.vmap(population_risk, (None, None, None, 0))
+    return jax.vmap(over_shots, (None, None, 0, None))(params, problem, tasks, _as_shots(evaluation_shots, problem))
+
+
+def simulated_curves(
+    key: Key[Array, ""],
+    params: Params,
+    problem: LinearRegression,
+    tasks: Real[ArrayLike, "num_tasks dim"],
+    evaluation_shots: Real[ArrayLike, " num_shots"],
+    num_prompts: int = 10_000,
+) -> RiskEstimate:
+    """Estimate the same errors from prompts drawn afresh for every task and number of shots.
+
+    Args:
+        key: randomness.
+        params: V and Q.
+        problem: covariance of the covariates and label noise.
+        tasks: test tasks, one a row.
+        evaluation_shots: numbers of shots, 0 and infinity included.
+        num_prompts: prompts for each error, at least 2.
+
+    Returns:
+        Means and standard errors, each with a row a task and a column a number of shots.
+
+    Raises:
+        ValueError: if shapes do not match the problem, or a number of shots or of prompts is out of range.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.0)
+        >>> untrained = lsa.Params(value=jnp.zeros((4, 4)), query_key=jnp.zeros((4, 4)))
+        >>> estimate = simulated_curves(jax.random.key(0), untrained, problem, jnp.eye(2), jnp.array([0, 20]))
+        >>> estimate.mean.shape
+        (2, 2)
+    """
+    tasks = checks.as_real("tasks", tasks, ("num_tasks", problem.dim))
+    shots = _as_shots(evaluation_shots, problem)
+    task_index, shot_index = (index.ravel() for index in jnp.indices((len(tasks), len(shots))))
+
+    def estimate(cell: tuple[Array, Array, Array]) -> RiskEstimate:
+        index, task, num_shots = cell
+        return empirical_risk(jax.random.fold_in(key, index), params, problem, task, num_shots, num_prompts)
+
+    cells = jnp.arange(len(task_index), dtype=jnp.uint32), tasks[task_index], shots[shot_index]
+    return jax.tree.map(lambda leaf: leaf.reshape(len(tasks), len(shots)), jax.lax.map(estimate, cells))
+
+
+def task_at_cosine(
+    key: Key[Array, ""], problem: LinearRegression, target_task: Real[ArrayLike, " dim"], cosine: ArrayLike
+) -> Float[Array, " dim"]:
+    r"""Draw a task of the same size as the target task at a given cosine to it, in a random direction.
+
+    Size and angle are those of predictions, $\langle\theta,\theta'\rangle = \theta^\top\Sigma\theta'$: the cosine is the correlation of
+    the two tasks' noiseless labels. For isotropic Σ it is the ordinary cosine.
+
+    Args:
+        key: randomness of the direction.
+        problem: covariance of the covariates.
+        target_task: θ₀, not zero.
+        cosine: from -1 (gives -θ₀) to 1 (gives θ₀); -1 or 1 where the dimension is 1.
+
+    Returns:
+        The task.
+
+    Raises:
+        ValueError: if the task is zero or of another dimension, or the cosine out of range.
+
+    References:
+        docs/theory.md, equation (20): the damage as a function of this cosine.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(3), noise_std=0.0)
+        >>> task = task_at_cosine(jax.random.key(0), problem, jnp.eye(3)[0], 0.5)
+        >>> round(float(task[0]), 4)
+        0.5
+    """
+    target_task = checks.as_task("target_task", target_task, problem.dim, zero_allowed=False)
+    known = checks.concrete(cosine)
+    cosine = checks.as_scale("cosine", cosine).astype(target_task.dtype)
+    if known is not None and abs(known) > 1:
+        raise InputError(f"cosine is {known:g}; it must be between -1 and 1")
+    if known is not None and problem.dim == 1 and abs(known) != 1:
+        raise InputError(f"cosine is {known:g}; in dimension 1 it must be -1 or 1")
+    with jax.default_matmul_precision("highest"):
+        target = problem.root.T @ target_task
+        size = jnp.sqrt(jnp.sum(target**2))
+        direction = target / size
+        other = jax.random.normal(key, (problem.dim,), target.dtype)
+        other -= jnp.sum(other * direction) * direction
+        norm = jnp.sqrt(jnp.sum(other**2)) if problem.dim > 1 else jnp.ones((), target.dtype)
+        whitened = size * (cosine * direction + jnp.sqrt(1 - cosine**2) * other / norm)
+        return jax.scipy.linalg.solve_triangular(problem.root.T, whitened, lower=False)
+
+
+def _as_shots(evaluation_shots: ArrayLike, problem: LinearRegression) -> Float[Array, " num_shots"]:
+    """Numbers of shots as an array, each checked."""
+    known = checks.concrete(evaluation_shots)
+    for shots in () if known is None else known.ravel():
+        checks.as_shots("evaluation_shots", shots, problem.root.dtype)
+    return jnp.atleast_1d(jnp.asarray(evaluation_shots, problem.root.dtype))

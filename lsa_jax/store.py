@@ -1,0 +1,189 @@
+"""Records on disk: written whole or not at all, with the settings and the environment they came from."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from lsa_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MANIFEST = "run.json"
+
+
+class FolderConflictError(InputError):
+    """An output folder holds something that a run must not overwrite."""
+
+
+def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False) -> bool:
+    """Make `out` the folder of a run with these settings, or find the same run begun there.
+
+    Args:
+        out: the folder; made if it does not exist.
+        settings: what determines the run's numbers.
+        force: delete what another run left there instead of refusing.
+
+    Returns:
+        True if the same run was begun there before, so that its finished parts can be used.
+
+    Raises:
+        FolderConflictError: if the folder holds another run or other files, and `force` is not set.
+        OSError: if the folder cannot be written.
+    """
+    manifest = out / MANIFEST
+    if out.exists() and not out.is_dir():
+        raise FolderConflictError(f"{out} is a file; --out must name a folder")
+    recorded = _recorded_settings(manifest)
+    if recorded == dict(settings):
+        return True
+    if out.is_dir() and any(out.iterdir()):
+        if not force:
+            raise FolderConflictError(f"{out} {_difference(recorded, settings)}: choose another --out, or --force to replace it")
+        if recorded is None:
+            raise FolderConflictError(f"{out} holds files that no run wrote; --force replaces runs only: choose another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    save_json(manifest, {"settings": dict(settings), "environment": environment(), "finished": False})
+    return False
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number's reader needs to repeat it: versions, devices and precision.
+
+    Returns:
+        A dictionary of strings, numbers and lists.
+    """
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "numpy", "lsa-jax")}
+    devices = jax.devices()
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "platform": devices[0].platform,
+        "device": devices[0].device_kind,
+        "num_devices": len(devices),
+        "x64": jnp.zeros(()).dtype == jnp.float64,
+        "matmul_precision": "highest",
+    }
+
+
+def save_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Args:
+        path: the file.
+        content: what to write.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+    """
+    return json.loads(path.read_text())
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays to an npz file, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: the arrays by name.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        named: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+        np.savez(file, **named)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an npz file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The arrays by name.
+    """
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+def save_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table to `path` with the suffixes .parquet and .csv, each whole or not at all.
+
+    Args:
+        path: the file without its suffix.
+        table: the table.
+    """
+    with replacing(path.with_suffix(".parquet")) as temporary:
+        table.to_parquet(temporary, index=False)
+    with replacing(path.with_suffix(".csv")) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def save_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure to `path` with the suffixes .pdf and .png, each whole or not at all, and the same bytes for the same figure.
+
+    Args:
+        path: the file without its suffix.
+        figure: the figure.
+    """
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        with replacing(path.with_suffix(f".{suffix}")) as temporary:
+            figure.savefig(temporary, format=suffix, metadata=metadata, dpi=300, bbox_inches="tight")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """Yield a temporary name to write to; then make it durable and give it its name in one step.
+
+    Args:
+        path: the file to make or replace.
+
+    Yields:
+        The temporary name, in the same folder. It is deleted if writing fails.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _recorded_settings(manifest: Path) -> dict[str, Any] | None:
+    """Settings of the run a manifest describes; None where there is no readable one."""
+    try:
+        return load_json(manifest)["settings"]
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        return None
+
+
+def _difference(recorded: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
+    """What stands in the way, in a few words."""
+    if recorded is None:
+        return "is not empty and holds no run"
+    names = sorted(name for name in {*recorded, *settings} if recorded.get(name) != settings.get(name))
+    changes = ", ".join(f"{name} {recorded.get(name)!r} there, {settings.get(name)!r} asked" for name in names)
+    return f"holds a different run ({changes})"

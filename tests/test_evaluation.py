@@ -1,0 +1,104 @@
+"""Error curves, and tasks at a given similarity."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import ArrayLike
+
+import lsa_jax as lsa
+from lsa_jax import evaluation
+
+
+@pytest.fixture
+def anisotropic() -> lsa.LinearRegression:
+    """A problem whose covariance is not diagonal."""
+    return lsa.LinearRegression(covariance=lsa.covariances.rotated(jax.random.key(0), lsa.covariances.power_law(4, 1.0)), noise_std=0.3)
+
+
+@pytest.mark.parametrize("cosine", [-1.0, -0.3, 0.0, 0.9, 1.0])
+def test_task_has_the_size_and_the_cosine_asked_for(cosine: float, anisotropic: lsa.LinearRegression) -> None:
+    target = jnp.array([1.0, -2.0, 0.5, 0.0])
+    task = evaluation.task_at_cosine(jax.random.key(1), anisotropic, target, cosine)
+    inner = lambda a, b: a @ anisotropic.covariance @ b  # noqa: E731
+    assert inner(task, task) == pytest.approx(float(inner(target, target)), rel=1e-12)
+    assert inner(task, target) / inner(target, target) == pytest.approx(cosine, abs=1e-12)
+    if abs(cosine) == 1:
+        np.testing.assert_allclose(task, cosine * target, atol=1e-12)
+
+
+@pytest.mark.parametrize("cosine", [-1.0, -0.5, 0.0, 0.5, 1.0])
+def test_damage_is_flat_for_value_and_grows_with_the_angle_for_value_auxiliary(cosine: float, anisotropic: lsa.LinearRegression) -> None:
+    target = jnp.array([1.0, -2.0, 0.5, 0.0])
+    size = float(target @ anisotropic.covariance @ target)
+    start = lsa.optima.pretrained(anisotropic, lsa.SpherePrior(dim=4), jnp.inf)
+    task = evaluation.task_at_cosine(jax.random.key(1), anisotropic, target, cosine)
+    for params, damage in (
+        (lsa.optima.value(start, anisotropic, target), 1 / 64),
+        (lsa.optima.value_auxiliary(start, anisotropic, target, jnp.inf), 2 * (1 - cosine) / 64),
+    ):
+        excess = float(lsa.population_risk(params, anisotropic, task, jnp.inf)) - 0.09
+        assert excess == pytest.approx(damage * size, abs=1e-10)
+
+
+def test_in_dimension_one_there_are_two_cosines() -> None:
+    problem = lsa.LinearRegression(covariance=jnp.eye(1), noise_std=0.3)
+    for cosine in (-1.0, 1.0):
+        task = evaluation.task_at_cosine(jax.random.key(0), problem, jnp.array([2.0]), cosine)
+        np.testing.assert_allclose(task, [2 * cosine])
+    with pytest.raises(ValueError, match=r"cosine is 0.5; in dimension 1 it must be -1 or 1"):
+        evaluation.task_at_cosine(jax.random.key(0), problem, jnp.array([2.0]), 0.5)
+
+
+def test_simulated_curves_lie_around_the_exact_ones(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
+    tasks, shots = jnp.eye(5)[:2], jnp.array([0.0, 1.0, 7.0, 100.0, jnp.inf])
+    exact = evaluation.error_curves(pretrained, problem, tasks, shots)
+    simulated = evaluation.simulated_curves(jax.random.key(2), pretrained, problem, tasks, shots, 20_000)
+    deviation = np.abs(simulated.mean - exact) / simulated.standard_error
+    assert deviation.shape == (2, 5)
+    assert deviation.max() < 5
+    assert (np.abs(simulated.mean - 1.2 * exact) / simulated.standard_error).min() > 5
+    assert len(np.unique(simulated.mean)) == 10, "every error has draws of its own"
+
+
+def test_estimate_does_not_depend_on_prompts_beyond_those_asked_for(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
+    for sampler in ("projected", "tokens"):
+        estimate = lsa.empirical_risk(jax.random.key(0), pretrained, problem, jnp.eye(5)[0], 20, 300_001, sampler=sampler)
+        exact = lsa.population_risk(pretrained, problem, jnp.eye(5)[0], 20)
+        assert abs(estimate.mean - exact) < 5 * estimate.standard_error
+        assert estimate.num_prompts == 300_001
+
+
+def test_standard_error_is_the_spread_of_repeated_estimates(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
+    estimates = jax.vmap(lambda key: lsa.empirical_risk(key, pretrained, problem, jnp.eye(5)[0], 3, 500))(
+        jax.random.split(jax.random.key(1), 400)
+    )
+    spread = estimates.mean.std(ddof=1)
+    assert spread == pytest.approx(float(estimates.standard_error.mean()), rel=0.15)
+
+
+def test_other_covariate_laws_are_simulated_from_tokens_only(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
+    with pytest.raises(ValueError, match=r"exact only for one layer of linear attention on Gaussian covariates"):
+        lsa.empirical_risk(jax.random.key(0), pretrained, problem, jnp.eye(5)[0], 3, covariates=lsa.prompts.rademacher)
+    estimate = lsa.empirical_risk(
+        jax.random.key(0),
+        pretrained,
+        problem,
+        jnp.eye(5)[0],
+        3,
+        50_000,
+        sampler="tokens",
+        covariates=lsa.prompts.rademacher,
+    )
+    gaussian = lsa.population_risk(pretrained, problem, jnp.eye(5)[0], 3)
+    assert abs(estimate.mean - gaussian) > 5 * estimate.standard_error, "the law of the covariates matters"
+
+
+def test_another_model_comes_through_the_same_simulation(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
+    def halved(params: lsa.Params, tokens: jax.Array, num_tokens: ArrayLike) -> jax.Array:
+        return lsa.predict(params, tokens, num_tokens) / 2
+
+    estimate = lsa.empirical_risk(jax.random.key(0), pretrained, problem, jnp.eye(5)[0], 20, 50_000, sampler="tokens", model=halved)
+    half = lsa.Params(value=pretrained.value / 2, query_key=pretrained.query_key)
+    exact = lsa.population_risk(half, problem, jnp.eye(5)[0], 20)
+    assert abs(estimate.mean - exact) < 5 * estimate.standard_error

@@ -1,0 +1,73 @@
+"""Every public function under jit and vmap gives what it gives alone, and keeps the type of its input."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lsa_jax as lsa
+from lsa_jax import evaluation, optima, prompts
+
+DIM = 3
+SHOTS = 5
+KEY = jax.random.key(0)
+
+
+def inputs(seed: int, dtype: type = jnp.float64) -> tuple[lsa.Params, lsa.LinearRegression, jax.Array]:
+    """Parameters, problem and task of one draw."""
+    value, query_key = jax.random.normal(jax.random.key(seed), (2, DIM + 2, DIM + 2), dtype)
+    covariance = lsa.covariances.power_law(DIM, 1.0).astype(dtype)
+    problem = lsa.LinearRegression(covariance=covariance, noise_std=jnp.asarray(0.3, dtype))
+    return lsa.Params(value=value, query_key=query_key), problem, jnp.arange(1, DIM + 1).astype(dtype)
+
+
+def gaussian(task: jax.Array) -> lsa.GaussianPrior:
+    """A prior around a task."""
+    return lsa.GaussianPrior(mean=task, covariance=jnp.eye(DIM, dtype=task.dtype))
+
+
+Function = Callable[[lsa.Params, lsa.LinearRegression, jax.Array], object]
+TABLE: dict[str, Function] = {
+    "predict": lambda params, problem, task: lsa.predict(params, jnp.outer(jnp.ones(4, task.dtype), jnp.append(task, task[:2]))),
+    "population_risk": lambda params, problem, task: lsa.population_risk(params, problem, task, SHOTS),
+    "prior_risk": lambda params, problem, task: lsa.prior_risk(params, problem, gaussian(task), SHOTS),
+    "empirical_risk projected": lambda params, problem, task: lsa.empirical_risk(KEY, params, problem, task, SHOTS, 64),
+    "empirical_risk tokens": lambda params, problem, task: lsa.empirical_risk(KEY, params, problem, task, SHOTS, 64, sampler="tokens"),
+    "optima.pretrained": lambda params, problem, task: optima.pretrained(problem, gaussian(jnp.zeros(DIM, task.dtype)), SHOTS),
+    "optima.full": lambda params, problem, task: optima.full(problem, task, None, params),
+    "optima.value": lambda params, problem, task: optima.value(params, problem, task),
+    "optima.value_auxiliary": lambda params, problem, task: optima.value_auxiliary(params, problem, task, SHOTS),
+    "optima.balanced": lambda params, problem, task: optima.balanced(params, 1.0),
+    "sample_prompt": lambda params, problem, task: prompts.sample_prompt(KEY, problem, task, SHOTS),
+    "sample_pool": lambda params, problem, task: prompts.sample_pool(KEY, problem, task, 8),
+    "sample_task": lambda params, problem, task: prompts.sample_task(KEY, gaussian(task)),
+    "error_curves": lambda params, problem, task: evaluation.error_curves(params, problem, task[None], jnp.array([0.0, 2.0, jnp.inf])),
+    "simulated_curves": lambda params, problem, task: evaluation.simulated_curves(
+        KEY, params, problem, task[None], jnp.array([0.0, 2.0]), 64
+    ),
+    "task_at_cosine": lambda params, problem, task: evaluation.task_at_cosine(KEY, problem, task, 0.3),
+}
+
+
+def assert_same(left: object, right: object) -> None:
+    """Assert that two results agree leaf by leaf."""
+    for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_jit_and_vmap_change_nothing(name: str) -> None:
+    function, draws = TABLE[name], [inputs(0), inputs(1)]
+    alone = [function(*draw) for draw in draws]
+    assert_same(jax.jit(function)(*draws[0]), alone[0])
+    together = jax.jit(jax.vmap(function))(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws))
+    for index, single in enumerate(alone):
+        assert_same(jax.tree.map(lambda leaf, index=index: leaf[index] if jnp.ndim(leaf) else leaf, together), single)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_float32_stays_float32_where_float64_is_enabled(name: str) -> None:
+    for leaf in jax.tree.leaves(TABLE[name](*inputs(2, jnp.float32))):
+        assert not hasattr(leaf, "dtype") or leaf.dtype.name in {"float32", "int32"}
