@@ -1,0 +1,1 @@
+"""Throughput, measured: each case compares answers first, then times both sides in interleaved rounds of one process."""
