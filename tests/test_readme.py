@@ -1,0 +1,39 @@
+"""The README is true: its example runs, its names exist, its commands are those of the gate."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import lsa_jax as lsa
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_example_prints_exact_values_within_the_error_of_the_simulation(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        exact, mean, error = map(float, re.findall(r"\d+\.\d+", line))
+        assert abs(mean - exact) < 5 * error
+
+
+def test_readme_names_functions_tests_and_files_that_exist() -> None:
+    for name in re.findall(r"`optima\.(\w+)`", README):
+        assert callable(getattr(lsa.optima, name))
+    for test in re.findall(r"`(test_\w+\.py)`", README):
+        assert (ROOT / "tests" / test).exists()
+    for link in re.findall(r"\]\(([\w/.]+)\)", README):
+        assert (ROOT / link).exists()
+
+
+def test_gate_finds_the_two_commands() -> None:
+    for name in ("run", "test"):
+        assert len(re.findall(rf"<!-- command: {name} -->\n```sh\npython3 [^\n]+\n```", README)) == 1
+
+
+def test_readme_stays_short() -> None:
+    assert len(README.splitlines()) < 150
