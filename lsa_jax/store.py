@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
+import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANIFEST = "run.json"
+PARTIAL = ".*.partial"
+RUN_FILES = (MANIFEST, "params/*.npz", "*.parquet", "*.csv", "figure.pdf", "figure.png", PARTIAL, f"params/{PARTIAL}")
+"""What a run writes in its folder, and so what may be deleted when another one replaces it."""
 
 
 class FolderConflictError(InputError):
@@ -33,29 +36,31 @@ def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False)
     Args:
         out: the folder; made if it does not exist.
         settings: what determines the run's numbers.
-        force: delete what another run left there instead of refusing.
+        force: delete what another run left there instead of refusing; files that no run writes are never deleted.
 
     Returns:
         True if the same run was begun there before, so that its finished parts can be used.
 
     Raises:
-        FolderConflictError: if the folder holds another run or other files, and `force` is not set.
+        FolderConflictError: if the folder holds another run and `force` is not set, or files that no run wrote.
         OSError: if the folder cannot be written.
     """
-    manifest = out / MANIFEST
     if out.exists() and not out.is_dir():
         raise FolderConflictError(f"{out} is a file; --out must name a folder")
-    recorded = _recorded_settings(manifest)
+    recorded = _recorded_settings(out / MANIFEST)
     if recorded == dict(settings):
         return True
-    if out.is_dir() and any(out.iterdir()):
-        if not force:
-            raise FolderConflictError(f"{out} {_difference(recorded, settings)}: choose another --out, or --force to replace it")
-        if recorded is None:
-            raise FolderConflictError(f"{out} holds files that no run wrote; --force replaces runs only: choose another --out")
-        shutil.rmtree(out)
+    written = {path for pattern in RUN_FILES for path in out.glob(pattern)}
+    foreign = [path for path in out.rglob("*") if path.is_file() and path not in written]
+    if foreign or (written and recorded is None and not all(path.match(PARTIAL) for path in written)):
+        example = (foreign or sorted(written))[0].relative_to(out)
+        raise FolderConflictError(f"{out} holds files that are no run's ({example}): choose another --out")
+    if recorded is not None and not force:
+        raise FolderConflictError(f"{out} {_difference(recorded, settings)}: choose another --out, or --force to replace it")
+    for path in written:
+        path.unlink()
     out.mkdir(parents=True, exist_ok=True)
-    save_json(manifest, {"settings": dict(settings), "environment": environment(), "finished": False})
+    save_json(out / MANIFEST, {"settings": dict(settings), "environment": environment(), "finished": False})
     return False
 
 
@@ -66,14 +71,14 @@ def environment() -> dict[str, Any]:
         A dictionary of strings, numbers and lists.
     """
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "numpy", "lsa-jax")}
-    devices = jax.devices()
+    (device,) = jnp.zeros(()).devices()
     return {
         "versions": versions,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "platform": devices[0].platform,
-        "device": devices[0].device_kind,
-        "num_devices": len(devices),
+        "platform": device.platform,
+        "device": device.device_kind,
+        "num_devices": jax.local_device_count(device.platform),
         "x64": jnp.zeros(()).dtype == jnp.float64,
         "matmul_precision": "highest",
     }
@@ -114,17 +119,20 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **named)
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Read the arrays of an npz file.
 
     Args:
         path: the file.
 
     Returns:
-        The arrays by name.
+        The arrays by name; None if the file cannot be read, so that its content is computed again.
     """
-    with np.load(path) as archive:
-        return dict(archive)
+    try:
+        with path.open("rb") as file, np.load(file) as archive:
+            return dict(archive)
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
@@ -175,15 +183,14 @@ def replacing(path: Path) -> Generator[Path]:
 def _recorded_settings(manifest: Path) -> dict[str, Any] | None:
     """Settings of the run a manifest describes; None where there is no readable one."""
     try:
-        return load_json(manifest)["settings"]
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        settings = load_json(manifest)["settings"]
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
+    return settings if isinstance(settings, dict) else None
 
 
-def _difference(recorded: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
-    """What stands in the way, in a few words."""
-    if recorded is None:
-        return "is not empty and holds no run"
+def _difference(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """What the two runs differ in, in a few words."""
     names = sorted(name for name in {*recorded, *settings} if recorded.get(name) != settings.get(name))
     changes = ", ".join(f"{name} {recorded.get(name)!r} there, {settings.get(name)!r} asked" for name in names)
     return f"holds a different run ({changes})"

@@ -19,17 +19,42 @@ def test_a_folder_belongs_to_the_run_that_began_there(tmp_path: Path) -> None:
 
 
 def test_force_replaces_a_run_but_nothing_else(tmp_path: Path) -> None:
-    run, foreign = tmp_path / "run", tmp_path / "foreign"
+    run, foreign, mixed = tmp_path / "run", tmp_path / "foreign", tmp_path / "mixed"
     store.claim_folder(run, {"dim": 5})
     (run / "curves.csv").write_text("old")
     assert not store.claim_folder(run, {"dim": 6}, force=True)
     assert not (run / "curves.csv").exists()
     foreign.mkdir()
-    (foreign / "thesis.tex").write_text("years of work")
-    for force in (False, True):
-        with pytest.raises(store.FolderConflictError, match="choose another --out"):
-            store.claim_folder(foreign, {"dim": 5}, force=force)
-    assert (foreign / "thesis.tex").read_text() == "years of work"
+    store.claim_folder(mixed, {"dim": 5})
+    for folder in (foreign, mixed):
+        (folder / "thesis.tex").write_text("years of work")
+        for force in (False, True):
+            with pytest.raises(store.FolderConflictError, match=r"files that are no run's \(thesis.tex\): choose another --out"):
+                store.claim_folder(folder, {"dim": 7}, force=force)
+        assert (folder / "thesis.tex").read_text() == "years of work"
+    assert (mixed / "run.json").exists()
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", '{"settings": 3}', "{", "\xff"])
+def test_a_damaged_manifest_is_refused_and_kept(manifest: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(manifest)
+    with pytest.raises(store.FolderConflictError, match="choose another --out"):
+        store.claim_folder(tmp_path, {"dim": 5}, force=True)
+    assert (tmp_path / "run.json").read_text() == manifest
+
+
+def test_what_a_killed_write_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.123.partial").write_text("{")
+    assert not store.claim_folder(tmp_path, {"dim": 5})
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_arrays_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "params.npz"
+    store.save_arrays(path, {"x": np.arange(1000)})
+    for damaged in (b"", b"no archive", path.read_bytes()[:200]):
+        path.write_bytes(damaged)
+        assert store.load_arrays(path) is None
 
 
 def test_a_file_cannot_be_a_folder(tmp_path: Path) -> None:
@@ -44,7 +69,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None
     store.save_arrays(path, {"x": np.arange(3)})
     with pytest.raises(ZeroDivisionError), store.replacing(path) as temporary:
         temporary.write_bytes(b"half a file"[: 1 // len(b"")])
-    np.testing.assert_array_equal(store.load_arrays(path)["x"], np.arange(3))
+    arrays = store.load_arrays(path)
+    assert arrays is not None
+    np.testing.assert_array_equal(arrays["x"], np.arange(3))
     assert [entry.name for entry in tmp_path.iterdir()] == ["numbers.npz"]
 
 
