@@ -17,7 +17,7 @@ from lsa_jax import checks, prompts
 from lsa_jax.attention import Model, predict
 from lsa_jax.empirical import SAMPLERS, projected_errors, prompt_errors, require_projectable
 from lsa_jax.population import risk_function
-from lsa_jax.priors import TaskPrior
+from lsa_jax.priors import TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import REGIMES, TRAINABLE
 
@@ -56,7 +56,7 @@ def population_gradient(problem: LinearRegression, tasks: Float[Array, " dim"] |
         >>> float(risk(jax.random.key(0), lsa.Params(value=jnp.eye(5), query_key=jnp.zeros((5, 5))), 20))
         2.0
     """
-    exact = risk_function(problem, tasks)
+    exact = risk_function(problem, _checked(tasks, problem))
     return lambda key, params, num_shots: exact(params, num_shots)
 
 
@@ -95,18 +95,18 @@ def fresh_prompts(
         ()
     """
     checks.as_choice("sampler", sampler, SAMPLERS)
-    count = checks.as_count("batch_size", batch_size)
+    count, tasks = checks.as_count("batch_size", batch_size), _checked(tasks, problem)
     if sampler == "projected":
         require_projectable(model, covariates)
 
     def projected(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
-        task_key, prompt_key = jax.random.split(key)
+        task_key, prompt_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         drawn = prompts.sample_tasks(task_key, tasks, count) if isinstance(tasks, TaskPrior) else tasks[:, None]
         return jnp.mean(projected_errors(prompt_key, params, problem, drawn, num_shots, count))
 
     def tokens(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
         def draw(prompt_key: Key[Array, ""]) -> prompts.Prompt:
-            task_key, key = jax.random.split(prompt_key)
+            task_key, key = jax.random.fold_in(prompt_key, 0), jax.random.fold_in(prompt_key, 1)
             task = prompts.sample_task(task_key, tasks) if isinstance(tasks, TaskPrior) else tasks
             rows = _rows(num_shots, max_shots)
             return prompts.sample_prompt(key, problem, task, num_shots, max_shots=rows, covariates=covariates)
@@ -158,9 +158,13 @@ def pretraining(risk: Risk, num_shots: ArrayLike) -> Objective:
     Returns:
         The objective.
 
+    Raises:
+        ValueError: if `num_shots` is below 1 or fractional.
+
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3, objective (a).
     """
+    checks.as_shots("num_shots", num_shots, jnp.result_type(float), minimum=1)
     return few_shot(risk, num_shots, "all")
 
 
@@ -191,6 +195,7 @@ def few_shot(risk: Risk, num_shots: ArrayLike, trainable: str) -> Objective:
     Returns:
         The objective.
     """
+    checks.as_shots("num_shots", num_shots, jnp.result_type(float))
     return Objective(loss=lambda key, params, fraction: risk(key, params, num_shots), trainable=trainable)
 
 
@@ -204,9 +209,13 @@ def few_shot_within_zero_shot(risk: Risk, num_shots: ArrayLike) -> Objective:
     Returns:
         The objective; it starts from a minimiser of the zero-shot error over V.
 
+    Raises:
+        ValueError: if `num_shots` is below 1 or fractional.
+
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3, objective (d).
     """
+    checks.as_shots("num_shots", num_shots, jnp.result_type(float), minimum=1)
     stage_one = zero_shot(risk, "value")
     return dataclasses.replace(few_shot(risk, num_shots, "value"), within=lambda key, params: stage_one.loss(key, params, jnp.zeros(())))
 
@@ -238,9 +247,10 @@ def zero_shot_plus_few_shot(risk: Risk, num_shots: ArrayLike, weight: Schedule =
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, experiment on linear regression.
     """
+    checks.as_shots("num_shots", num_shots, jnp.result_type(float))
 
     def loss(key: Key[Array, ""], params: Any, fraction: Float[Array, ""]) -> Float[Array, ""]:
-        zero_key, few_key = jax.random.split(key)
+        zero_key, few_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         return risk(zero_key, params, 0) + weight(fraction) * risk(few_key, params, num_shots)
 
     return Objective(loss=loss, trainable=trainable)
@@ -277,6 +287,14 @@ def stages(regime: str, risk: Risk, num_shots: ArrayLike) -> tuple[Objective, ..
             return zero_shot(risk, "value"), few_shot_within_zero_shot(risk, num_shots)
         case _:
             return (zero_shot_plus_few_shot(risk, num_shots),)
+
+
+def _checked(tasks: Any, problem: LinearRegression) -> Float[Array, " dim"] | TaskPrior:
+    """A task or a prior of the problem's dimension."""
+    if isinstance(tasks, TaskPrior):
+        require_prior_dim(tasks, problem.dim)
+        return tasks
+    return checks.as_task("task", tasks, problem.dim)
 
 
 def _rows(num_shots: ArrayLike, max_shots: int | None) -> int | None:

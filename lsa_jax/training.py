@@ -18,7 +18,10 @@ from lsa_jax.problem import Params
 DIVERGENCE_FACTOR = 10.0
 """A run that ends with its loss above that of its first step by this factor counts as diverged: clipped steps keep a bad run finite."""
 
+MAX_RECORDS = 100
 STEP_STREAM, CONSTRAINT_STREAM = 0, 1
+CONSTRAINT_BATCHES = 64
+"""Batches from which a sampled stage-1 Hessian is estimated: together they must hold more prompts than there are dimensions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,22 @@ class Settings:
     def average_from(self) -> int:
         """First step whose iterate enters the average."""
         return self.steps - round(self.average_last * self.steps)
+
+
+def stride_for(steps: int) -> int:
+    """Return the smallest stride that divides the steps into at most 100 records.
+
+    Args:
+        steps: number of steps.
+
+    Returns:
+        The stride.
+
+    Example:
+        >>> stride_for(5000), stride_for(7)
+        (50, 1)
+    """
+    return next(stride for stride in range(-(-steps // MAX_RECORDS), steps + 1) if steps % stride == 0)
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -145,13 +164,13 @@ def start(
     with jax.numpy_dtype_promotion("standard"):
         optimizer_state = _restricted(key, objective, optimizer).init(params)
     average = params if settings.average_last else None
-    first_loss = jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
+    loss = jax.eval_shape(objective.loss, key, params, jnp.zeros(()))
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
         optimizer=optimizer_state,
         average=average,
-        first_loss=first_loss,
+        first_loss=jnp.zeros(loss.shape, loss.dtype),
     )
 
 
@@ -243,7 +262,7 @@ def initial_params(key: Key[Array, ""], dim: int, std: ArrayLike = 0.05, dtype: 
     """
     dtype = jnp.result_type(float) if dtype is None else dtype
     size = checks.as_count("dim", dim) + 2
-    value_key, query_key_key = jax.random.split(key)
+    value_key, query_key_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     return Params(
         value=jnp.asarray(std, dtype) * jax.random.normal(value_key, (size, size), dtype),
         query_key=jnp.asarray(std, dtype) * jax.random.normal(query_key_key, (size, size), dtype),
@@ -271,9 +290,14 @@ def stay_in_argmin(loss: Any) -> optax.GradientTransformation:
             return loss(Params(value=params.value.at[-1].set(row), query_key=params.query_key))
 
         with jax.default_matmul_precision("highest"):
-            spectrum, directions = jnp.linalg.eigh(jax.hessian(loss_of_row)(params.value[-1]))
-            rounding = 10 * len(spectrum) * jnp.finfo(spectrum.dtype).eps * jnp.abs(spectrum).max()
-            return (directions * (jnp.abs(spectrum) <= rounding)[None]) @ directions.T
+            hessian = jax.hessian(loss_of_row)(params.value[-1])
+            # Scaled to a unit diagonal, the rank does not depend on the units of the covariates.
+            diagonal = jnp.diagonal(hessian)
+            scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+            spectrum, directions = jnp.linalg.eigh(hessian * jnp.outer(scale, scale))
+            rounding = len(spectrum) * jnp.finfo(spectrum.dtype).eps * jnp.abs(spectrum).max()
+            basis = scale[:, None] * directions * (jnp.abs(spectrum) <= rounding)[None]
+            return basis @ jnp.linalg.pinv(basis)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         row = jnp.matmul(state, updates.value[-1], precision="highest")
@@ -295,4 +319,5 @@ def _restricted(key: Key[Array, ""], objective: Objective, optimizer: optax.Grad
     if objective.within is None:
         return restricted
     within, constraint_key = objective.within, jax.random.fold_in(key, CONSTRAINT_STREAM)
-    return optax.chain(restricted, stay_in_argmin(lambda params: within(constraint_key, params)))
+    constraint_keys = jax.vmap(jax.random.fold_in, (None, 0))(constraint_key, jnp.arange(CONSTRAINT_BATCHES))
+    return optax.chain(restricted, stay_in_argmin(lambda params: jnp.mean(jax.vmap(within, (0, None))(constraint_keys, params))))

@@ -79,6 +79,26 @@ def test_stage_two_stays_in_the_argmin_set_of_stage_one(published: Published) ->
     np.testing.assert_allclose(after, before, rtol=1e-12)
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_small_batches_know_the_argmin_set_as_well(batch_size: int, published: Published) -> None:
+    problem, task, params = published
+    start = lsa.optima.value(params, problem, task)
+    objective = objectives.few_shot_within_zero_shot(objectives.fresh_prompts(problem, task, batch_size), 20)
+    trained = train(objective, start, training.Settings(steps=100)).params
+    np.testing.assert_allclose(trained.value[-1, :-1], start.value[-1, :-1], rtol=1e-9, atol=1e-12)
+
+
+def test_argmin_set_is_known_for_an_ill_conditioned_covariance() -> None:
+    single = jnp.float32
+    problem = lsa.LinearRegression(covariance=lsa.covariances.power_law(16, 4.0).astype(single), noise_std=jnp.asarray(0.3, single))
+    task = jnp.ones(16, single)
+    start = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=16, radius=jnp.asarray(1, single)), 20)
+    objective = objectives.few_shot_within_zero_shot(objectives.population_gradient(problem, task), 20)
+    state = training.start(jax.random.key(0), objective, start, optax.sgd(0.01), training.Settings(steps=1))
+    (projector,) = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.shape == (18, 18)]
+    np.testing.assert_allclose(projector, np.diag([0.0] * 17 + [1.0]), atol=1e-5)
+
+
 @pytest.mark.parametrize("trainable", ["all", "value", "query_key"])
 def test_only_the_trainable_set_moves(trainable: str, published: Published) -> None:
     problem, task, params = published
@@ -90,7 +110,7 @@ def test_only_the_trainable_set_moves(trainable: str, published: Published) -> N
 
 
 @pytest.mark.parametrize("source", ["fresh", "tokens", "pool"])
-def test_sampled_pretraining_and_fine_tuning_approach_their_closed_forms(source: str, published: Published) -> None:
+def test_sampled_fine_tuning_approaches_the_closed_form(source: str, published: Published) -> None:
     problem, task, params = published
     if source == "pool":
         pool = lsa.prompts.sample_pool(jax.random.key(2), problem, task, 100_000)
