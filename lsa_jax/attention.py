@@ -14,7 +14,7 @@ Model = Callable[[Any, Float[Array, "num_tokens token"], Real[ArrayLike, ""]], F
 """A model: (parameters, tokens, num_tokens) -> prediction. Tokens may be padded with zero rows before the query, which comes last."""
 
 
-def predict(params: Params, tokens: Float[Array, "num_tokens token"], num_tokens: ArrayLike | None = None) -> Float[Array, ""]:
+def predict(params: Params, tokens: Real[ArrayLike, "num_tokens token"], num_tokens: ArrayLike | None = None) -> Float[Array, ""]:
     r"""Compute $f(Z;V,Q) = [Z + \frac1N V Z Z^\top Q Z]_{-1,-1}$ for one prompt, in time and memory linear in its length.
 
     Only the last column is needed: with query token z and $v$ the last row of V it is $z_y + \frac1N \sum_i (v\cdot z_i)(z_i\cdot Qz)$,
@@ -40,6 +40,7 @@ def predict(params: Params, tokens: Float[Array, "num_tokens token"], num_tokens
         >>> float(lsa.predict(copy_label, jnp.array([[1.0, 2.0, 6.0], [1.0, 1.0, 0.0]])))
         3.0
     """
+    tokens = checks.as_real("tokens", tokens, ("num_tokens", "dim + 2"))
     _require_token_size(params, tokens.shape)
     query = tokens[-1]
     scores = jnp.matmul(tokens, jnp.matmul(params.query_key, query, precision="highest"), precision="highest")

@@ -47,7 +47,7 @@ def as_real(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> Float[
         raise InputError(f"{name} has shape {array.shape}; it must have shape {wanted}, every size at least 1")
     if known is not None and not np.all(np.isfinite(known)):
         raise InputError(f"{name} holds NaN or infinity; every entry must be finite: check where it was computed")
-    return array.astype(jnp.result_type(float, array.dtype))
+    return array.astype(jnp.promote_types(jnp.float32, jnp.result_type(float, array.dtype)))
 
 
 def as_covariance(name: str, value: ArrayLike, dim: int | str = "dim") -> Float[Array, "dim dim"]:

@@ -98,7 +98,8 @@ def from_text(text: str, dim: int) -> Float[Array, "dim dim"]:
     """Return the covariance a flag or a spec names.
 
     Args:
-        text: `isotropic`, `isotropic:VARIANCE`, `power_law:EXPONENT`, `diagonal:A,B,...`, or `rotated:` before any of them.
+        text: `isotropic`, `isotropic:VARIANCE`, `power_law:EXPONENT`, `diagonal:A,B,...`, or `rotated:` before any of them, for one fixed
+            random rotation.
         dim: dimension d.
 
     Returns:

@@ -82,13 +82,15 @@ def empirical_risk(
     task = checks.as_task("task", task, problem.dim)
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype)
     checks.as_choice("sampler", sampler, SAMPLERS)
+    count = checks.as_count("num_prompts", num_prompts, minimum=2)
+    if count >= 2**31:
+        raise InputError(f"num_prompts is {count}; it must be below 2**31: average several estimates of different keys")
     if sampler == "projected":
         require_projectable(model, covariates)
         rows = 1
     else:
         rows = max_shots = prompts.reserved_shots(num_shots, max_shots)
-    at_once = max(1, min(num_prompts, ENTRIES_AT_ONCE // ((rows + 1) * (problem.dim + 2))))
-    count = checks.as_count("num_prompts", num_prompts, minimum=2)
+    at_once = max(1, min(count, ENTRIES_AT_ONCE // ((rows + 1) * (problem.dim + 2))))
     return _estimate(key, params, problem, task, shots, count, at_once, sampler, max_shots, covariates, model)
 
 
@@ -129,7 +131,7 @@ def projected_errors(
     Returns:
         $(f - \theta^\top x)^2 + \sigma^2$ of each prompt, whose mean is the n-shot error.
     """
-    query_key, context_key = jax.random.split(key)
+    query_key, context_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     dtype = problem.root.dtype
     x = jnp.matmul(problem.root, jax.random.normal(query_key, (problem.dim, batch_size), dtype), precision="highest")
     queries = jnp.concatenate([jnp.ones((1, batch_size), dtype), x])
@@ -198,7 +200,7 @@ def _estimate(
 
     def add_chunk(moments: tuple[Array, Array, Array], first: Array) -> tuple[tuple[Array, Array, Array], None]:
         count, mean, square = moments
-        errors = draw(jax.random.fold_in(key, first))
+        errors = draw(jax.random.fold_in(key, first)).astype(mean.dtype)
         kept = first + jnp.arange(at_once, dtype=jnp.uint32) < num_prompts
         chunk_count = jnp.sum(kept).astype(errors.dtype)
         chunk_mean = jnp.sum(jnp.where(kept, errors, 0)) / chunk_count
@@ -208,7 +210,7 @@ def _estimate(
         square += chunk_square + shift**2 * count * chunk_count / total
         return (total, mean, square), None
 
-    zero = jnp.zeros((), problem.root.dtype)
+    zero = jnp.zeros((), jnp.result_type(problem.root, task, *jax.tree.leaves(params)))
     starts = jnp.arange(0, num_prompts, at_once, dtype=jnp.uint32)
     (_, mean, square), _ = jax.lax.scan(add_chunk, (zero, zero, zero), starts)
     error = jnp.sqrt(square / (num_prompts - 1) / num_prompts)

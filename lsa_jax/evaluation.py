@@ -1,5 +1,7 @@
 """Error curves of trained or closed-form parameters: over shots, on the target task, its opposite and any task between."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
@@ -53,6 +55,7 @@ def simulated_curves(
     tasks: Real[ArrayLike, "num_tasks dim"],
     evaluation_shots: Real[ArrayLike, " num_shots"],
     num_prompts: int = 10_000,
+    **sampling: Any,
 ) -> RiskEstimate:
     """Estimate the same errors from prompts drawn afresh for every task and number of shots.
 
@@ -63,6 +66,7 @@ def simulated_curves(
         tasks: test tasks, one a row.
         evaluation_shots: numbers of shots, 0 and infinity included.
         num_prompts: prompts for each error, at least 2.
+        sampling: `sampler`, `max_shots`, `covariates` and `model` of `empirical_risk`.
 
     Returns:
         Means and standard errors, each with a row a task and a column a number of shots.
@@ -84,7 +88,7 @@ def simulated_curves(
 
     def estimate(cell: tuple[Array, Array, Array]) -> RiskEstimate:
         index, task, num_shots = cell
-        return empirical_risk(jax.random.fold_in(key, index), params, problem, task, num_shots, num_prompts)
+        return empirical_risk(jax.random.fold_in(key, index), params, problem, task, num_shots, num_prompts, **sampling)
 
     cells = jnp.arange(len(task_index), dtype=jnp.uint32), tasks[task_index], shots[shot_index]
     return jax.tree.map(lambda leaf: leaf.reshape(len(tasks), len(shots)), jax.lax.map(estimate, cells))

@@ -128,7 +128,7 @@ def risk_function(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskP
                 return moments.squared_error(whitened, task, problem.noise_std, query_weight)
 
             if isinstance(tasks, FiniteTasks):
-                return jnp.mean(jax.lax.map(risk_on, law, batch_size=TASKS_AT_ONCE))
+                return jnp.mean(jax.lax.map(jax.checkpoint(risk_on), law, batch_size=TASKS_AT_ONCE))
             return risk_on(law)
 
     return risk

@@ -86,8 +86,10 @@ class Params:
         size = value.shape[0]
         if size < 3 or value.shape[1] != size:
             raise InputError(f"value has shape {value.shape}; it must be square, (dim + 2, dim + 2) with dim at least 1")
-        object.__setattr__(self, "value", value)
-        object.__setattr__(self, "query_key", checks.as_real("query_key", query_key, (size, size)))
+        query_key = checks.as_real("query_key", query_key, (size, size))
+        dtype = jnp.promote_types(value.dtype, query_key.dtype)
+        object.__setattr__(self, "value", value.astype(dtype))
+        object.__setattr__(self, "query_key", query_key.astype(dtype))
 
     @property
     def dim(self) -> int:

@@ -1,5 +1,7 @@
 """Error curves, and tasks at a given similarity."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jaxtyping import ArrayLike
 
 import lsa_jax as lsa
-from lsa_jax import evaluation
+from lsa_jax import empirical, evaluation
 
 
 @pytest.fixture
@@ -61,12 +63,24 @@ def test_simulated_curves_lie_around_the_exact_ones(problem: lsa.LinearRegressio
     assert len(np.unique(simulated.mean)) == 10, "every error has draws of its own"
 
 
-def test_estimate_does_not_depend_on_prompts_beyond_those_asked_for(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
-    for sampler in ("projected", "tokens"):
-        estimate = lsa.empirical_risk(jax.random.key(0), pretrained, problem, jnp.eye(5)[0], 20, 300_001, sampler=sampler)
-        exact = lsa.population_risk(pretrained, problem, jnp.eye(5)[0], 20)
-        assert abs(estimate.mean - exact) < 5 * estimate.standard_error
-        assert estimate.num_prompts == 300_001
+@pytest.mark.parametrize("sampler", ["projected", "tokens"])
+def test_estimate_is_the_mean_of_exactly_the_prompts_asked_for(
+    sampler: str, problem: lsa.LinearRegression, pretrained: lsa.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(empirical, "ENTRIES_AT_ONCE", 40 * 7 * (2 if sampler == "projected" else 4))
+    key, task, drawn = jax.random.key(0), jnp.eye(5)[0], []
+    for first in (0, 40, 80):
+        chunk = jax.random.fold_in(key, first)
+        if sampler == "projected":
+            drawn.append(empirical.projected_errors(chunk, pretrained, problem, task[:, None], 3, 40))
+        else:
+            draw = functools.partial(lsa.prompts.sample_prompt, problem=problem, task=task, num_shots=3)
+            drawn.append(empirical.prompt_errors(chunk, lsa.predict, pretrained, draw, 40))
+    errors = np.concatenate(drawn)[:101]
+    estimate = lsa.empirical_risk(key, pretrained, problem, task, 3, 101, sampler=sampler)
+    np.testing.assert_allclose(estimate.mean, errors.mean(), rtol=1e-10)
+    np.testing.assert_allclose(estimate.standard_error, errors.std(ddof=1) / 101**0.5, rtol=1e-10)
+    assert estimate.num_prompts == 101
 
 
 def test_standard_error_is_the_spread_of_repeated_estimates(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:

@@ -148,8 +148,8 @@ def test_second_family_has_the_same_zero_shot_error_and_its_own_few_shot_limits(
     problem = lsa.LinearRegression(covariance=lsa.covariances.power_law(3, 1.0), noise_std=0.4)
     task, scale, label = jnp.array([1.0, -0.5, 0.25]), 0.7, 1.3
     value = jnp.zeros((5, 5)).at[-1, 0].set(scale).at[-1, -1].set(label)
-    half = (problem.covariance @ task)[None] * 0 + task[None] / (2 * scale)
-    query_key = jnp.zeros((5, 5)).at[0, 1:-1].set(half[0]).at[1:-1, 0].set(half[0])
+    half = task / (2 * scale)
+    query_key = jnp.zeros((5, 5)).at[0, 1:-1].set(half).at[1:-1, 0].set(half)
     params = lsa.Params(value=value, query_key=query_key)
     size = float(task @ problem.covariance @ task)
     assert lsa.population_risk(params, problem, task, 0) == pytest.approx(0.16, abs=1e-12)

@@ -46,7 +46,7 @@ def test_laws_differ_in_their_fourth_moment() -> None:
 
 
 def test_student_t_without_twelve_moments_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"it must be above 12"):
+    with pytest.raises(ValueError, match=r"it must be finite and above 12"):
         prompts.student_t(12.0)
 
 
@@ -77,12 +77,15 @@ def test_padding_does_not_change_what_is_drawn() -> None:
 
 def test_prediction_does_not_see_the_target() -> None:
     problem, params = problem_in(3), lsa.Params(value=jnp.ones((5, 5)), query_key=jnp.ones((5, 5)))
+    pool = prompts.sample_pool(jax.random.key(0), problem, jnp.ones(3), 1)
 
-    def prediction(shift: jax.Array) -> jax.Array:
-        prompt = prompts.sample_prompt(jax.random.key(0), problem, jnp.ones(3), 4)
-        return lsa.predict(params, dataclasses.replace(prompt, target=prompt.target + shift).tokens)
+    def prediction_and_target(label: jax.Array) -> tuple[jax.Array, jax.Array]:
+        prompt = prompts.sample_pool_prompt(jax.random.key(0), dataclasses.replace(pool, y=label), 0)
+        return lsa.predict(params, prompt.tokens), prompt.target
 
-    assert jax.grad(prediction)(0.0) == 0.0
+    prediction_slope, target_slope = jax.jacobian(prediction_and_target)(pool.y)
+    assert not prediction_slope.any()
+    assert target_slope == 1
 
 
 def test_pool_prompts_hold_pool_examples_only() -> None:
@@ -183,3 +186,16 @@ def test_tokens_of_a_traced_or_infinite_number_of_shots_are_refused() -> None:
         prompts.sample_prompt(jax.random.key(0), problem, jnp.ones(2), jnp.inf)
     with pytest.raises(ValueError, match=r"num_shots is 3, above max_shots 2"):
         prompts.sample_prompt(jax.random.key(0), problem, jnp.ones(2), 3, max_shots=2)
+
+
+def test_draws_are_the_same_with_and_without_x64() -> None:
+    def draws() -> list[np.ndarray]:
+        key, tasks = jax.random.key(3), lsa.FiniteTasks(tasks=jnp.eye(5, dtype=jnp.float32))
+        pool = prompts.Pool(x=jnp.arange(20, dtype=jnp.float32)[:, None], y=jnp.zeros(20, jnp.float32))
+        laws = [law(key, (8,), jnp.dtype("float32")) for law in LAWS.values()]
+        return [np.asarray(x) for x in (*laws, prompts.sample_tasks(key, tasks, 6), prompts.sample_pool_prompt(key, pool, 4).tokens)]
+
+    with jax.enable_x64(False):
+        single = draws()
+    for one, other in zip(draws(), single, strict=True):
+        np.testing.assert_array_equal(one, other)

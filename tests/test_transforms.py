@@ -1,4 +1,4 @@
-"""Every public function under jit and vmap gives what it gives alone, and keeps the type of its input."""
+"""Public functions under jit, vmap and grad give what they give alone, and keep the type of their input."""
 
 from collections.abc import Callable
 
@@ -39,6 +39,17 @@ TABLE: dict[str, Function] = {
     "optima.full": lambda params, problem, task: optima.full(problem, task, None, params),
     "optima.value": lambda params, problem, task: optima.value(params, problem, task),
     "optima.value_auxiliary": lambda params, problem, task: optima.value_auxiliary(params, problem, task, SHOTS),
+    "prior_risk sphere": lambda params, problem, task: lsa.prior_risk(
+        params, problem, lsa.SpherePrior(dim=DIM, radius=jnp.sqrt(jnp.sum(task**2))), SHOTS
+    ),
+    "prior_risk pool": lambda params, problem, task: lsa.prior_risk(params, problem, lsa.FiniteTasks(jnp.stack([task, -task])), SHOTS),
+    "predict_from_gram": lambda params, problem, task: lsa.predict_from_gram(
+        params, jnp.eye(DIM + 2, dtype=task.dtype), jnp.append(task, task[:2]), 3
+    ),
+    "optima.conserved_scale": lambda params, problem, task: optima.conserved_scale(problem, task, params),
+    "sample_context_means": lambda params, problem, task: prompts.sample_context_means(
+        KEY, problem, task[:, None], params.value[-1:].T, params.query_key, SHOTS
+    ),
     "optima.balanced": lambda params, problem, task: optima.balanced(params, 1.0),
     "sample_prompt": lambda params, problem, task: prompts.sample_prompt(KEY, problem, task, SHOTS),
     "sample_pool": lambda params, problem, task: prompts.sample_pool(KEY, problem, task, 8),
@@ -65,6 +76,29 @@ def test_jit_and_vmap_change_nothing(name: str) -> None:
     together = jax.jit(jax.vmap(function))(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *draws))
     for index, single in enumerate(alone):
         assert_same(jax.tree.map(lambda leaf, index=index: leaf[index] if jnp.ndim(leaf) else leaf, together), single)
+
+
+def difference(tree: object, other: object) -> float:
+    """Largest distance between the leaves of two results."""
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
+    return max(float(jnp.abs(one - two).max()) for one, two in pairs)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name not in {"sample_task"}])
+def test_derivative_is_that_of_finite_differences(name: str) -> None:
+    point = inputs(3)
+    moves = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape, leaf.dtype), point)
+    direction = (moves[0], jax.tree.map(lambda move: 0.1 * jnp.tril(move) if move.ndim else 0.1 * move, moves[1]), moves[2])
+    step = 1e-6
+
+    def at(shift: float) -> object:
+        return jax.tree.map(lambda leaf, move: leaf + shift * move, point, direction)
+
+    function = jax.jit(lambda point: jax.tree.map(lambda leaf: leaf.astype(jnp.float64), TABLE[name](*point)))
+    slope = jax.jit(lambda point: jax.jvp(lambda point: function(point), (point,), (direction,))[1])(point)
+    secant = jax.tree.map(lambda one, two: (one - two) / (2 * step), function(at(step)), function(at(-step)))
+    size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope))
+    assert difference(slope, secant) < 1e-5 * max(size, 1.0)
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -1,5 +1,6 @@
 """Minimisers of the zero-shot error over all parameters, regime (b), and what says which of them gradient descent reaches."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
@@ -146,10 +147,11 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     acting = start.query_key[:-1, :-1]
     untouched = start.value[-1, -1] ** 2 - jnp.sum(start.query_key[-1, :-1] ** 2) - jnp.sum(((acting - acting.T) / 2) ** 2)
     square = _positive_root(jnp.sum(task**2), conserved_quantity(start) - untouched, jnp.ones((), task.dtype))
-    whitened = moments.whiten(start, problem.root)
-    mean_task = moments.of_task(task, problem.root).mean
-    form = (whitened.query_key + whitened.query_key.T) / 2
-    pull = (form[0, 0] + jnp.trace(form[1:, 1:])) * jnp.sum(mean_task**2) + 2 * mean_task @ form[1:, 1:] @ mean_task
+    with jax.default_matmul_precision("highest"):
+        form = moments.whiten(start, problem.root).query_key
+        whitened_task = moments.of_task(task, problem.root).mean
+        pull = (form[0, 0] + jnp.trace(form[1:, 1:])) * jnp.sum(whitened_task**2)
+        pull += 2 * whitened_task @ form[1:, 1:] @ whitened_task
     return jnp.where(pull < 0, -1, 1) * jnp.sqrt(square)
 
 

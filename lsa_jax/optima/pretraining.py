@@ -1,5 +1,6 @@
 """The minimiser of the pretraining loss over all parameters, regime (a)."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -53,12 +54,11 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
     factor = _second_moment_factor(prior)
     whitened = jnp.matmul(problem.root.T, factor, precision="highest")
     ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (shots + 1)
-    spectrum, directions = jnp.linalg.eigh(jnp.matmul(whitened.T, whitened, precision="highest"))
-    rounding = jnp.finfo(spectrum.dtype).eps * problem.dim * spectrum[-1]
-    seen = spectrum > rounding
-    inverse = jnp.where(seen, 1 / jnp.where(seen, spectrum + ridge, 1), 0)
-    scaled = jnp.matmul(factor, directions, precision="highest")
-    block = jnp.matmul(scaled * inverse[None], scaled.T, precision="highest")
+    with jax.default_matmul_precision("highest"):
+        system = whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
+        singular = isinstance(prior, FiniteTasks)
+        inverse = jnp.linalg.pinv(system, hermitian=True) if singular else jnp.linalg.inv(system)
+        block = factor @ inverse @ factor.T
     zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), block.dtype)
     return Params(value=zeros.at[-1, -1].set(1), query_key=zeros.at[1:-1, 1:-1].set(block))
 

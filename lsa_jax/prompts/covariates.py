@@ -5,9 +5,11 @@ simulation, what the theory owes to that assumption. A law of one's own is any f
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
@@ -59,7 +61,7 @@ def rademacher(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) ->
     Returns:
         Independent coordinates of mean 0 and variance 1.
     """
-    return jax.random.rademacher(key, shape, dtype)
+    return 2 * (jax.random.bits(key, shape, jnp.uint8) % 2).astype(dtype) - 1
 
 
 @functools.cache
@@ -73,16 +75,16 @@ def student_t(degrees_of_freedom: float) -> Covariates:
         The covariate law; the same object for the same number, so that compiled programs are found again.
 
     Raises:
-        ValueError: if `degrees_of_freedom` is 12 or fewer.
+        ValueError: if `degrees_of_freedom` is 12 or fewer, or infinite.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> student_t(13.0)(jax.random.key(0), (2, 3), jnp.float32).shape
         (2, 3)
     """
-    if not degrees_of_freedom > SMALLEST_DEGREES_OF_FREEDOM:
+    if not SMALLEST_DEGREES_OF_FREEDOM < degrees_of_freedom < math.inf:
         raise InputError(
-            f"degrees_of_freedom is {degrees_of_freedom:g}; it must be above {SMALLEST_DEGREES_OF_FREEDOM}, "
+            f"degrees_of_freedom is {degrees_of_freedom:g}; it must be finite and above {SMALLEST_DEGREES_OF_FREEDOM}, "
             "below which the simulated risk has no standard error"
         )
     scale = ((degrees_of_freedom - 2) / degrees_of_freedom) ** 0.5

@@ -108,4 +108,4 @@ def sample_pool_prompt(key: Key[Array, ""], pool: Pool, num_shots: ArrayLike, *,
 def _indices(key: Key[Array, ""], count: int, size: int) -> Int[Array, " count"]:
     """Uniform indices by the remainder of 32 random bits."""
     # A third of the time of jax.random.randint; a probability is off by at most size / 2**32 of itself, 2e-5 for 100 000 examples.
-    return (jax.random.bits(key, (count,)) % np.uint32(size)).astype(jnp.int32)
+    return (jax.random.bits(key, (count,), jnp.uint32) % np.uint32(size)).astype(jnp.int32)

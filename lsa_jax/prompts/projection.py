@@ -66,7 +66,7 @@ def sample_context_means(
     parallel = jnp.sum(direction * right_slope, axis=0)
     perpendicular = _norm(right_slope - parallel[None] * direction)
 
-    normal_key, chi_square_key = jax.random.split(key)
+    normal_key, chi_square_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     first, second, third, spare = jax.random.normal(normal_key, (4, right.shape[1]), dtype)
     inverse = 1 / jnp.maximum(shots, 1)
     scatter = jnp.where(jnp.isinf(shots), 1, _chi_square(chi_square_key, shots - 1, spare) * inverse)
@@ -103,7 +103,8 @@ def _chi_square(key: Key[Array, ""], degrees_of_freedom: Float[Array, ""], norma
 
     def propose(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         attempt, kept, done = state
-        x_key, uniform_key = jax.random.split(jax.random.fold_in(key, attempt))
+        attempt_key = jax.random.fold_in(key, attempt)
+        x_key, uniform_key = jax.random.fold_in(attempt_key, 0), jax.random.fold_in(attempt_key, 1)
         x = jax.random.normal(x_key, shape, dtype)
         uniform = jax.random.uniform(uniform_key, shape, dtype, jnp.finfo(dtype).tiny)
         cube = (1 + slope * x) ** 3

@@ -59,6 +59,6 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
             directions = jax.random.normal(key, (dim, count), radius.dtype)
             return radius * directions * jax.lax.rsqrt(jnp.sum(directions**2, axis=0, keepdims=True))
         case FiniteTasks(tasks=tasks):
-            return tasks.T[:, jax.random.randint(key, (count,), 0, prior.num_tasks)]
+            return tasks.T[:, jax.random.randint(key, (count,), 0, prior.num_tasks, jnp.int32)]
         case _:
             raise TypeError(f"prior is a {type(prior).__name__}; it must be a GaussianPrior, SpherePrior or FiniteTasks")

@@ -60,7 +60,7 @@ def sample_prompt(
         ((7, 5), 5.0)
     """
     max_shots = reserved_shots(num_shots, max_shots)
-    context_key, query_key = jax.random.split(key)
+    context_key, query_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     context_x, context_y = sample_examples(context_key, problem, task, max_shots, covariates)
     query_x, query_y = sample_examples(query_key, problem, task, 1, covariates)
     return assemble(context_x, context_y, query_x[0], query_y[0], num_shots)
@@ -125,7 +125,7 @@ def sample_examples(
     key: Key[Array, ""], problem: LinearRegression, task: Float[Array, " dim"], count: int, covariates: Covariates
 ) -> tuple[Float[Array, "count dim"], Float[Array, " count"]]:
     """Draw labelled examples of a task."""
-    x_key, noise_key = jax.random.split(key)
+    x_key, noise_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     coordinates = covariates(x_key, (count, problem.dim), problem.root.dtype)
     x = jnp.matmul(coordinates, problem.root.T, precision="highest")
     noise = problem.noise_std * jax.random.normal(noise_key, (count,), x.dtype)
