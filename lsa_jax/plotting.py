@@ -78,22 +78,24 @@ def plot_regimes(curves: pd.DataFrame, noise_variance: float) -> Figure:
         )
         for axes, regime in zip(panels[0], regimes, strict=True):
             axes.set_title(TITLES[regime])
-            axes.axhline(noise_variance, color="0.6", linewidth=0.8, zorder=0)
+            if noise_variance:
+                axes.axhline(noise_variance, color="0.6", linewidth=0.8, zorder=0)
             for test_task in TASKS:
                 chosen = curves[(curves["regime"] == regime) & (curves["test_task"] == test_task)]
                 _draw_task(axes, chosen, test_task)
             axes.set_xlabel("number of shots $n$")
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        panels[0][0].annotate(
-            r"noise floor $\sigma^2$",
-            (1, noise_variance),
-            (0, 2),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7,
-        )
+        if noise_variance:
+            panels[0][0].annotate(
+                r"noise floor $\sigma^2$",
+                (1, noise_variance),
+                (0, 2),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                fontsize=7,
+            )
         panels[0][0].set_ylabel("$n$-shot error")
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
@@ -107,7 +109,10 @@ def _draw_task(axes: Axes, curves: pd.DataFrame, test_task: str) -> None:
     theory = finite[finite["source"] == "closed_form"].groupby("evaluation_shots")["risk"].mean()
     style = "-" if test_task == "target" else "--"
     axes.plot(theory.index, theory, color=color, linestyle=style, zorder=3, label=f"theory, {label}")
-    by_shots = finite[finite["source"] == "trained"].groupby("evaluation_shots")["risk"]
+    trained = finite[finite["source"] == "trained"]
+    if trained.empty:
+        return
+    by_shots = trained.groupby("evaluation_shots")["risk"]
     points = pd.DataFrame({"mean": by_shots.mean(), "interval": by_shots.agg(confidence_interval)})
     points = points[points.index.isin(_legible(points.index.to_numpy()))]
     axes.errorbar(

@@ -96,15 +96,36 @@ def test_another_run_in_the_folder_is_refused(small: tuple[run.Outcome, Path]) -
 
 
 def test_runs_that_diverge_are_reported_and_left_out(tmp_path: Path) -> None:
-    result = call("reproduce", *FLAGS, "--learning-rate", 1e4, "--decay", "constant", "--no-figure", "--out", tmp_path / "x")
+    result = call("reproduce", *FLAGS, "--learning-rate", 1e4, "--decay", "constant", "--out", tmp_path / "x")
     assert result.returncode == exit_codes.SOME_RUNS_FAILED, result.stderr
     assert "pretrained: seeds [0, 1] diverged; left out above" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--optimizer adam",
+        "--noise-std 0",
+        "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
+    ],
+)
+def test_other_settings_hold_as_well(flags: str, tmp_path: Path) -> None:
+    result = call("reproduce", "--quiet", *FLAGS, *flags.split(), "--out", tmp_path / "x")
+    assert result.returncode == exit_codes.DONE, result.stdout + result.stderr
+    assert not result.stderr
+
+
+def test_a_damaged_phase_is_trained_again(small: tuple[run.Outcome, Path]) -> None:
+    path = small[1] / "params" / "value_auxiliary.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    again = run.reproduce(SMALL, small[1], figure=False)
+    np.testing.assert_allclose(again.claims["trained"], small[0].claims["trained"], rtol=1e-5)
 
 
 def test_seeds_pretrained_to_a_local_minimum_are_reported_and_left_out(tmp_path: Path) -> None:
     settings = Settings(seeds=4, steps=1500, gradient="population", dim=3, evaluation_shots=20, simulation_prompts=2000)
     outcome = run.reproduce(settings, tmp_path / "x", figure=False)
-    assert outcome.failures["value"] == {"diverged": [], "pretrained to a local minimum": [1, 2]}
+    assert outcome.failures["value"] == {"diverged": [], run.NOT_REACHED: [1, 2]}
     assert set(outcome.curves[outcome.curves["source"] == "trained"]["seed"]) == {0, 3}
     assert (outcome.claims["verdict"] == "agrees").all()
     assert command.exit_code(outcome) == exit_codes.SOME_RUNS_FAILED

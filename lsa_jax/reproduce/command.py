@@ -36,19 +36,23 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
     Returns:
         The exit code.
     """
-    errors, console = Console(stderr=True), wide_console()
+    errors, console, seen = Console(stderr=True), wide_console(), set[str]()
     if not quiet:
         errors.print(f"{preset}: {describe(settings)}", highlight=False, soft_wrap=True)
     try:
-        with progress(errors, settings, disable=quiet) as report:
+        with progress(errors, settings, disable=quiet) as report_progress:
+
+            def report(phase: str, done: int, total: int) -> None:
+                seen.add(phase)
+                report_progress(phase, done, total)
+
             outcome = reproduce(settings, out, force=force, figure=figure, report=report)
     except KeyboardInterrupt:
-        finished = sorted((out / "params").glob("*.npz"))
-        if not finished:
+        kept = [phase for phase in PARENTS if phase in seen and (out / "params" / f"{phase}.npz").exists()]
+        if not kept:
             errors.print("interrupted before anything was finished", highlight=False)
             return exit_codes.INTERRUPTED
-        done = ", ".join(path.stem for path in finished)
-        errors.print(f"interrupted; {done} kept in {out}: run the same command to go on", highlight=False, soft_wrap=True)
+        errors.print(f"interrupted; {', '.join(kept)} kept in {out}: run the same command to go on", highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE
     print_outcome(console, outcome)
     console.print(f"\nfigure, numbers and parameters: {out}", highlight=False, soft_wrap=True)
@@ -122,6 +126,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             f"full: scale w/v_y {_with_error(scales['trained'])} as trained, {_with_error(scales['conserved'])} by the conserved quantity",
             highlight=False,
         )
+    if outcome.experiment.settings.optimizer == "adam":
+        console.print("full: Adam conserves nothing, so its exact optimum above is the one at each run's own scale", highlight=False)
     for regime, reasons in outcome.failures.items():
         for reason, seeds in reasons.items():
             if seeds:

@@ -17,7 +17,6 @@ PARENTS = {"pretrained": None, "full": "pretrained", "value": "pretrained", "val
 """Regimes in the order they are trained, and where each starts. Stage 1 of regime (d) is regime (c), so (d) goes on from it."""
 
 INIT_STREAM, TASK_STREAM, POOL_STREAM, SIMULATION_STREAM, TRAINING_STREAM = range(5)
-MAX_RECORDS = 100
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -76,25 +75,9 @@ def prepare(settings: Settings) -> Experiment:
         settings=settings,
         problem=problem,
         prior=priors.from_text(settings.prior, settings.dim),
-        training=training.Settings(steps=settings.steps, history_stride=stride_for(settings.steps)),
+        training=training.Settings(steps=settings.steps, history_stride=training.stride_for(settings.steps)),
         seeds=seeds,
     )
-
-
-def stride_for(steps: int) -> int:
-    """Return the smallest stride that divides the steps into at most 100 records.
-
-    Args:
-        steps: number of steps.
-
-    Returns:
-        The stride.
-
-    Example:
-        >>> stride_for(5000), stride_for(7)
-        (50, 1)
-    """
-    return next(stride for stride in range(-(-steps // MAX_RECORDS), steps + 1) if steps % stride == 0)
 
 
 def objective(experiment: Experiment, regime: str, seed: Seed) -> objectives.Objective:

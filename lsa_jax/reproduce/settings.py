@@ -22,7 +22,7 @@ class Settings:
     noise_std: float = 0.1**0.5
     """Standard deviation of the label noise; the published variance is 0.1."""
     covariance: str = "isotropic"
-    """Covariance of the covariates: isotropic[:VARIANCE], power_law:EXPONENT, diagonal:A,B,... or rotated:(any of these)."""
+    """Covariance of the covariates: isotropic[:VARIANCE], power_law:EXPONENT, diagonal:A,B,... or rotated:ONE_OF_THESE."""
     prior: str = "sphere"
     """Law of the pretraining tasks: sphere[:RADIUS] or gaussian[:VARIANCE]."""
     target_task: str = "random"
