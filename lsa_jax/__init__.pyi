@@ -1,3 +1,4 @@
+from . import constraints as constraints
 from . import covariances as covariances
 from . import evaluation as evaluation
 from . import moments as moments

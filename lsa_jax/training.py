@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
 from lsa_jax import checks
+from lsa_jax.constraints import stay_in_argmin
 from lsa_jax.errors import InputError
 from lsa_jax.objectives import Objective
 from lsa_jax.problem import Params
@@ -20,8 +21,6 @@ DIVERGENCE_FACTOR = 10.0
 
 MAX_RECORDS = 100
 STEP_STREAM, CONSTRAINT_STREAM = 0, 1
-CONSTRAINT_BATCHES = 64
-"""Batches from which a sampled stage-1 Hessian is estimated: together they must hold more prompts than there are dimensions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,43 +268,6 @@ def initial_params(key: Key[Array, ""], dim: int, std: ArrayLike = 0.05, dtype: 
     )
 
 
-def stay_in_argmin(loss: Any) -> optax.GradientTransformation:
-    """Project updates of V on the null space of the Hessian of `loss` in the last row of V, the row that acts.
-
-    The loss is a quadratic in that row, so steps in the null space of its Hessian leave it where it is, at its minimum if the run starts
-    there. The Hessian is taken once, at the parameters the run starts from.
-
-    Args:
-        loss: stage-1 loss, a function of the parameters.
-
-    Returns:
-        The optax transformation, to be put last in a chain.
-
-    References:
-        docs/theory.md, section on optima, value fine-tuning with an auxiliary loss.
-    """
-
-    def init(params: Any) -> Float[Array, "token token"]:
-        def loss_of_row(row: Float[Array, " token"]) -> Float[Array, ""]:
-            return loss(Params(value=params.value.at[-1].set(row), query_key=params.query_key))
-
-        with jax.default_matmul_precision("highest"):
-            hessian = jax.hessian(loss_of_row)(params.value[-1])
-            # Scaled to a unit diagonal, the rank does not depend on the units of the covariates.
-            diagonal = jnp.diagonal(hessian)
-            scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
-            spectrum, directions = jnp.linalg.eigh(hessian * jnp.outer(scale, scale))
-            rounding = len(spectrum) * jnp.finfo(spectrum.dtype).eps * jnp.abs(spectrum).max()
-            basis = scale[:, None] * directions * (jnp.abs(spectrum) <= rounding)[None]
-            return basis @ jnp.linalg.pinv(basis)
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        row = jnp.matmul(state, updates.value[-1], precision="highest")
-        return Params(value=updates.value.at[-1].set(row), query_key=updates.query_key), state
-
-    return optax.GradientTransformation(init, update)
-
-
 def _restricted(key: Key[Array, ""], objective: Objective, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     """The optimiser on the trainable leaves alone, its updates kept inside the constraint."""
 
@@ -318,6 +280,4 @@ def _restricted(key: Key[Array, ""], objective: Objective, optimizer: optax.Grad
     restricted = optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, labels)
     if objective.within is None:
         return restricted
-    within, constraint_key = objective.within, jax.random.fold_in(key, CONSTRAINT_STREAM)
-    constraint_keys = jax.vmap(jax.random.fold_in, (None, 0))(constraint_key, jnp.arange(CONSTRAINT_BATCHES))
-    return optax.chain(restricted, stay_in_argmin(lambda params: jnp.mean(jax.vmap(within, (0, None))(constraint_keys, params))))
+    return optax.chain(restricted, stay_in_argmin(jax.random.fold_in(key, CONSTRAINT_STREAM), objective.within))
