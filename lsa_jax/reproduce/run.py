@@ -184,7 +184,7 @@ def _write(outcome: Outcome, out: Path, figure: bool, seconds: float) -> None:
             "settings": dataclasses.asdict(outcome.experiment.settings),
             "environment": store.environment(),
             "failures": outcome.failures,
-            "seconds_of_this_session": round(seconds, 2),
+            "seconds": round(seconds, 2),
             "finished": True,
         },
     )
