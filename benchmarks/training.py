@@ -14,9 +14,14 @@ from lsa_jax import objectives, optimizers, training
 DIM, SHOTS, NOISE_STD = 5, 20, 0.1**0.5
 
 
+def published_setting() -> tuple[lsa.LinearRegression, lsa.SpherePrior]:
+    """Return the data law and the task prior of the published experiment."""
+    return lsa.LinearRegression(covariance=jnp.eye(DIM), noise_std=NOISE_STD), lsa.SpherePrior(dim=DIM)
+
+
 def pretraining_run(gradient: str, batch_size: int, steps: int) -> Callable[[jax.Array], training.Trained]:
     """Return a whole pretraining run of the published setting as a function of its key."""
-    problem, prior = lsa.LinearRegression(covariance=jnp.eye(DIM), noise_std=NOISE_STD), lsa.SpherePrior(dim=DIM)
+    problem, prior = published_setting()
     settings = training.Settings(steps=steps, history_stride=steps)
 
     def run(key: jax.Array) -> training.Trained:
@@ -45,14 +50,13 @@ def sampled_steps(rounds: int = 9, batch_size: int = 5000, steps: int = 100) -> 
     from benchmarks.peers import PublishedPretraining
 
     key = jax.random.key(0)
-    params = lsa.optima.pretrained(lsa.LinearRegression(covariance=jnp.eye(DIM), noise_std=NOISE_STD), lsa.SpherePrior(dim=DIM), SHOTS)
+    problem, prior = published_setting()
+    params = lsa.optima.pretrained(problem, prior, SHOTS)
     value, query_key = (torch.from_numpy(np.array(leaf, dtype=np.float32)) for leaf in (params.value, params.query_key))
     peer = PublishedPretraining(DIM, SHOTS, batch_size, NOISE_STD, value, query_key)
     with torch.no_grad():
         losses = [float(peer.loss()) for _ in range(40)]
-    exact = float(
-        lsa.prior_risk(params, lsa.LinearRegression(covariance=jnp.eye(DIM), noise_std=NOISE_STD), lsa.SpherePrior(dim=DIM), SHOTS)
-    )
+    exact = float(lsa.prior_risk(params, problem, prior, SHOTS))
     deviation = (np.mean(losses) - exact) / (np.std(losses, ddof=1) / len(losses) ** 0.5)
     if abs(deviation) > 5:
         raise RuntimeError(f"the peer computes another loss: {np.mean(losses):.5f} against {exact:.5f}, {deviation:.1f} SE")

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 from lsa_jax.priors import GaussianPrior, SpherePrior
 from lsa_jax.problem import Params, gram
 
+ContextFactors = tuple[Float[Array, " query"], Float[Array, "query query"]]
+
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class WhitenedParams:
@@ -72,21 +74,20 @@ def squared_error(
 ) -> Float[Array, ""]:
     """Risk of a prompt whose query token has the weight q = 1/(n + 1) among the tokens, as a sum of terms that do not cancel."""
     context_weight = 1 - query_weight
-    prediction = context_prediction(params, task, noise_std)
+    factors = context_factors(params, task, noise_std)
+    prediction = context_prediction(params, task, factors)
     query_constant, query_linear, query_remainder = query_term(params)
     target = jnp.concatenate([jnp.zeros(1, task.mean.dtype), task.mean])
     bias = context_weight * prediction + query_weight * jnp.concatenate([query_constant[None], query_linear]) - target
-    error = jnp.sum(bias**2) + context_weight * query_weight * context_variance(params, task, noise_std, prediction)
+    error = jnp.sum(bias**2) + context_weight * query_weight * context_variance(params, task, factors, prediction)
     if task.covariance is not None:
-        slope = context_weight * prediction_slope(params, task) - jnp.eye(task.mean.size + 1, task.mean.size, -1, bias.dtype)
+        slope = context_weight * prediction_slope(params, factors) - jnp.eye(task.mean.size + 1, task.mean.size, -1, bias.dtype)
         curvature = context_weight * params.value_label * params.query_key_label
-        error += spread(slope, curvature, task)
+        error += spread(slope, curvature, task.covariance, task.squared_norm_variance)
     return noise_std**2 + error + query_weight**2 * query_remainder
 
 
-def context_factors(
-    params: WhitenedParams, task: TaskMoments, noise_std: Float[Array, ""]
-) -> tuple[Float[Array, " query"], Float[Array, "query query"]]:
+def context_factors(params: WhitenedParams, task: TaskMoments, noise_std: Float[Array, ""]) -> ContextFactors:
     r"""Coefficients of $(g_i, \varepsilon_i)$ in $v\cdot z_i$ and in $z_i\cdot QE$, at the mean task."""
     value = jnp.append(params.value[1:] + params.value_label * task.mean, noise_std * params.value_label)
     key = jnp.concatenate([
@@ -96,56 +97,55 @@ def context_factors(
     return value, key
 
 
-def context_prediction(params: WhitenedParams, task: TaskMoments, noise_std: Float[Array, ""]) -> Float[Array, " query"]:
+def context_prediction(params: WhitenedParams, task: TaskMoments, factors: ContextFactors) -> Float[Array, " query"]:
     """Coefficients on (1, g) of the prediction from infinitely many examples, averaged over the task."""
-    value, key = context_factors(params, task, noise_std)
+    value, key = factors
     mean = params.value[0] * params.query_key[0] + key.T @ value
-    return mean + task_spread(task) * params.value_label * params.query_key_label
+    if task.covariance is None:
+        return mean
+    return mean + jnp.trace(task.covariance) * params.value_label * params.query_key_label
 
 
-def prediction_slope(params: WhitenedParams, task: TaskMoments) -> Float[Array, "query dim"]:
+def prediction_slope(params: WhitenedParams, factors: ContextFactors) -> Float[Array, "query dim"]:
     """Derivative of the prediction from infinitely many examples with respect to the whitened task, at its mean."""
-    value = params.value[1:] + params.value_label * task.mean
-    key = params.query_key[1:] + jnp.outer(task.mean, params.query_key_label)
-    return params.value_label * key.T + jnp.outer(params.query_key_label, value)
+    value, key = factors
+    return params.value_label * key[:-1].T + jnp.outer(params.query_key_label, value[:-1])
 
 
-def task_spread(task: TaskMoments) -> Float[Array, ""]:
-    r"""Mean of $|\tau - \bar\tau|^2$."""
-    return jnp.zeros((), task.mean.dtype) if task.covariance is None else jnp.trace(task.covariance)
-
-
-def spread(slope: Float[Array, "rows dim"], curvature: Float[Array, " rows"], task: TaskMoments) -> Float[Array, ""]:
+def spread(
+    slope: Float[Array, "rows dim"],
+    curvature: Float[Array, " rows"],
+    covariance: Float[Array, "dim dim"],
+    squared_norm_variance: Float[Array, ""],
+) -> Float[Array, ""]:
     r"""Summed variance over the task of the vector $\text{slope}\,\delta + |\delta|^2\,\text{curvature}$."""
-    covariance = jnp.zeros((slope.shape[1],) * 2, slope.dtype) if task.covariance is None else task.covariance
-    return jnp.sum((slope @ covariance) * slope) + task.squared_norm_variance * jnp.sum(curvature**2)
+    return jnp.sum((slope @ covariance) * slope) + squared_norm_variance * jnp.sum(curvature**2)
 
 
 def context_variance(
-    params: WhitenedParams, task: TaskMoments, noise_std: Float[Array, ""], prediction: Float[Array, " query"]
+    params: WhitenedParams, task: TaskMoments, factors: ContextFactors, prediction: Float[Array, " query"]
 ) -> Float[Array, ""]:
     r"""Variance of one context term $(v\cdot z_i)(z_i\cdot Qz)$ given task and query, averaged over both: Isserlis, all terms >= 0."""
-    value, key = context_factors(params, task, noise_std)
+    value, key = factors
     first = params.query_key[0]
     linear = params.value[0] * key + jnp.outer(value, first)
     quadratic_mean = prediction - params.value[0] * first
     value_square, key_square = jnp.sum(value**2), jnp.sum(key**2)
+    variance = jnp.sum(linear**2) + jnp.sum(quadratic_mean**2)
     if task.covariance is None:
-        return jnp.sum(linear**2) + value_square * key_square + jnp.sum(quadratic_mean**2)
-    total, label = task_spread(task), params.query_key_label
+        return variance + value_square * key_square
+    total, label = jnp.trace(task.covariance), params.query_key_label
     linear_slope = params.value[0] * label + params.value_label * first
-    label_square = params.value_label**2 * jnp.sum(label**2)
     covariation = 4 * params.value_label * value[:-1] @ task.covariance @ key[:-1] @ label
     product = (value_square + params.value_label**2 * total) * (key_square + jnp.sum(label**2) * total)
-    slope, curvature = prediction_slope(params, task), params.value_label * label
+    curvature = params.value_label * label
     return (
-        jnp.sum(linear**2)
+        variance
         + total * jnp.sum(linear_slope**2)
         + product
         + covariation
-        + task.squared_norm_variance * label_square
-        + jnp.sum(quadratic_mean**2)
-        + spread(slope, curvature, task)
+        + task.squared_norm_variance * jnp.sum(curvature**2)
+        + spread(prediction_slope(params, factors), curvature, task.covariance, task.squared_norm_variance)
     )
 
 

@@ -216,8 +216,7 @@ def few_shot_within_zero_shot(risk: Risk, num_shots: ArrayLike) -> Objective:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3, objective (d).
     """
     checks.as_shots("num_shots", num_shots, jnp.result_type(float), minimum=1)
-    stage_one = zero_shot(risk, "value")
-    return dataclasses.replace(few_shot(risk, num_shots, "value"), within=lambda key, params: stage_one.loss(key, params, jnp.zeros(())))
+    return dataclasses.replace(few_shot(risk, num_shots, "value"), within=lambda key, params: risk(key, params, 0))
 
 
 def linear_decay(fraction: Float[Array, ""]) -> Float[Array, ""]:
