@@ -1,0 +1,250 @@
+"""`vmap` for many small problems: the batch stays the last axis all the way through, so that processors work along it.
+
+`jax.vmap` puts the batch first wherever a matrix product or a broadcast occurs, and then a CPU vectorises over rows of five to ten numbers.
+Here the batch is last and contiguous, and small matrix products become sums of products over it; the numbers are the same up to rounding.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+from jaxtyping import Array
+
+LARGEST_PRODUCT = 4096
+"""Multiplications of one matrix product, above which it is left to the matrix-product kernels."""
+
+Values = list[Array]
+Flags = list[bool]
+"""Which values carry the batch as their last axis; the others are shared by all of it."""
+
+
+def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None = 0) -> Callable[..., Any]:
+    """Vectorise a function like `jax.vmap`, with the batch as the last axis of everything inside; it is first in what goes in and out.
+
+    For whole training runs of small models: several times the speed of `jax.vmap` on a CPU. The result is not to be differentiated;
+    derivatives inside `function` are fine.
+
+    Args:
+        function: what to compute for one element.
+        in_axes: 0 for arguments to go along, None for those that are shared; for each argument, or for all.
+
+    Returns:
+        The function of batches.
+
+    Example:
+        >>> vmap_last(lambda matrix, vector: matrix @ vector, (None, 0))(jnp.eye(2), jnp.arange(6.0).reshape(3, 2)).tolist()
+        [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    """
+
+    def batched(*arguments: Any) -> Any:
+        axes = in_axes if isinstance(in_axes, Sequence) else (in_axes,) * len(arguments)
+        flags = [axis == 0 for axis, argument in zip(axes, arguments, strict=True) for _ in jax.tree.leaves(argument)]
+        leaves, structure = jax.tree.flatten(arguments)
+        sizes = {leaf.shape[0] for leaf, flag in zip(leaves, flags, strict=True) if flag}
+        if len(sizes) != 1:
+            raise ValueError(f"batch sizes are {sorted(sizes)}; all arguments with axis 0 must have the same, and there must be one")
+        cells = [jax.eval_shape(lambda leaf: leaf[0], leaf) if flag else leaf for leaf, flag in zip(leaves, flags, strict=True)]
+        program, shape = jax.make_jaxpr(function, return_shape=True)(*jax.tree.unflatten(structure, cells))
+        values = [jnp.moveaxis(leaf, 0, -1) if flag else leaf for leaf, flag in zip(leaves, flags, strict=True)]
+        (size,) = sizes
+        results, marks = _evaluate(program, values, flags, size)
+        spread = [jnp.moveaxis(_spread(value, mark, size), -1, 0) for value, mark in zip(results, marks, strict=True)]
+        return jax.tree.unflatten(jax.tree.structure(shape), spread)
+
+    return batched
+
+
+def _evaluate(program: core.ClosedJaxpr, values: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
+    """Evaluate a program, each operation over the whole batch."""
+    known: dict[Any, tuple[Array, bool]] = {}
+
+    def write(variables: Sequence[Any], values: Sequence[Array], flags: Sequence[bool]) -> None:
+        known.update(zip(variables, zip(values, flags, strict=True), strict=True))
+
+    def read(variable: Any) -> tuple[Array, bool]:
+        return (variable.val, False) if isinstance(variable, core.Literal) else known[variable]
+
+    write(program.jaxpr.constvars, program.consts, [False] * len(program.consts))
+    write(program.jaxpr.invars, values, flags)
+    for equation in program.jaxpr.eqns:
+        inputs = [read(variable) for variable in equation.invars]
+        operands, marks = [value for value, _ in inputs], [mark for _, mark in inputs]
+        write(equation.outvars, *_operation(equation, operands, marks, size))
+    outputs = [read(variable) for variable in program.jaxpr.outvars]
+    return [value for value, _ in outputs], [mark for _, mark in outputs]
+
+
+def _operation(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
+    """One operation over the batch."""
+    name, parameters = equation.primitive.name, equation.params
+    if any(flags) and name == "scan":
+        return _scan(equation, operands, flags, size)
+    if (called := _called(equation)) is not None:
+        return _evaluate(called if isinstance(called, core.ClosedJaxpr) else core.ClosedJaxpr(called, ()), operands, flags, size)
+    bind = functools.partial(equation.primitive.bind, **parameters)
+
+    if not any(flags):
+        results = bind(*operands)
+        multiple = equation.primitive.multiple_results
+        return (list(results), [False] * len(results)) if multiple else ([results], [False])
+    rule = RULES.get(name)
+    result = rule(equation, operands, flags, size) if rule else None
+    if result is not None:
+        return [result], [True]
+    operands, alike = _aligned(equation, operands, flags, size)
+    results = jax.vmap(bind, [-1 if like else None for like in alike], -1)(*operands)
+    return (list(results), [True] * len(results)) if equation.primitive.multiple_results else ([results], [True])
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    """Shape of a variable for one element of the batch."""
+    return variable.aval.shape
+
+
+def _aligned(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
+    """The operands of an elementwise operation at one shape: `jax.vmap` would move the batch to the front to align them."""
+    shape = _shape(equation.outvars[0])
+    shapes = {_shape(variable) for variable in equation.invars}
+    if not shape or shape not in shapes or shapes - {(), shape}:
+        return operands, flags
+    aligned = []
+    for variable, operand, flag in zip(equation.invars, operands, flags, strict=True):
+        if flag and _shape(variable) == ():
+            operand = jnp.broadcast_to(operand, (*shape, size))
+        aligned.append(_spread(operand, flag, size) if _shape(variable) else operand)
+    return aligned, [flag or _shape(variable) == shape for variable, flag in zip(equation.invars, flags, strict=True)]
+
+
+def _spread(value: Array, flag: bool, size: int) -> Array:
+    """The value with the batch as its last axis."""
+    return value if flag else jnp.broadcast_to(jnp.asarray(value)[..., None], (*jnp.shape(value), size))
+
+
+def _marks(program: core.ClosedJaxpr | core.Jaxpr, flags: Sequence[bool]) -> Flags:
+    """Which results of a program depend on the batch, given which of its inputs do."""
+    inner = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
+    marked = {variable for variable, flag in zip(inner.invars, flags, strict=True) if flag}
+    for equation in inner.eqns:
+        reads = [not isinstance(variable, core.Literal) and variable in marked for variable in equation.invars]
+        if equation.primitive.name == "scan":
+            marks = [*_carried(equation, reads), *_loop_marks(equation, reads)[equation.params["num_carry"] :]]
+        elif (called := _called(equation)) is not None:
+            marks = _marks(called, reads)
+        else:
+            marks = [any(reads)] * len(equation.outvars)
+        marked.update(variable for variable, mark in zip(equation.outvars, marks, strict=True) if mark)
+    return [not isinstance(variable, core.Literal) and variable in marked for variable in inner.outvars]
+
+
+def _loop_marks(equation: core.JaxprEqn, flags: Sequence[bool]) -> Flags:
+    """Which results of a loop's body depend on the batch."""
+    first, last = equation.params["num_consts"], equation.params["num_consts"] + equation.params["num_carry"]
+    return _marks(equation.params["jaxpr"], [*flags[:first], *_carried(equation, flags), *flags[last:]])
+
+
+def _carried(equation: core.JaxprEqn, flags: Sequence[bool]) -> Flags:
+    """Which parts of a loop's state depend on the batch: what does at the start, and what comes to do so on the way."""
+    first, number = equation.params["num_consts"], equation.params["num_carry"]
+    carried = list(flags[first : first + number])
+    while True:
+        after = _marks(equation.params["jaxpr"], [*flags[:first], *carried, *flags[first + number :]])[:number]
+        union = [before or then for before, then in zip(carried, after, strict=True)]
+        if union == carried:
+            return carried
+        carried = union
+
+
+def _called(equation: core.JaxprEqn) -> core.ClosedJaxpr | core.Jaxpr | None:
+    """The program an operation only holds."""
+    if equation.primitive.name not in INLINED:
+        return None
+    return equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
+
+
+def _scan(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
+    """A loop over a body for the whole batch."""
+    parameters = equation.params
+    first, last = parameters["num_consts"], parameters["num_consts"] + parameters["num_carry"]
+    carried = _carried(equation, flags)
+    body_flags = [*flags[:first], *carried, *flags[last:]]
+    rest_marks = _loop_marks(equation, flags)[parameters["num_carry"] :]
+
+    def align(values: Values, marks: Flags, wanted: Flags) -> Values:
+        return [_spread(value, mark, size) if want else value for value, mark, want in zip(values, marks, wanted, strict=True)]
+
+    def body(state: Values, x: Values) -> tuple[Values, Values]:
+        results, marks = _evaluate(parameters["jaxpr"], [*operands[:first], *state, *x], body_flags, size)
+        number = len(carried)
+        return align(results[:number], marks[:number], carried), align(results[number:], marks[number:], rest_marks)
+
+    start = align(operands[first:last], flags[first:last], carried)
+    end, collected = jax.lax.scan(
+        body, start, operands[last:], length=parameters["length"], reverse=parameters["reverse"], unroll=parameters["unroll"]
+    )
+    return [*end, *collected], [*carried, *rest_marks]
+
+
+def _dot_general(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
+    """A small matrix product as a sum of products along the batch."""
+    (contract, batch), output = equation.params["dimension_numbers"], _shape(equation.outvars[0])
+    if not batch[0] and not all(flags):
+        shared, along, axes = (0, 1, contract) if flags[1] else (1, 0, contract[::-1])
+        product = jax.lax.dot_general(operands[shared], operands[along], (axes, ((), ())), precision=equation.params["precision"])
+        free = len(_shape(equation.invars[shared])) - len(axes[0])
+        return product if shared == 0 else jnp.moveaxis(product, range(free), range(product.ndim - 1 - free, product.ndim - 1))
+    extents = [_shape(equation.invars[0])[axis] for axis in contract[0]]
+    if batch[0] or math.prod(output) * math.prod(extents) > LARGEST_PRODUCT:
+        return None
+    left, right = (operand if flag else operand[..., None] for operand, flag in zip(operands, flags, strict=True))
+    left = jnp.moveaxis(left, contract[0], range(len(extents)))
+    right = jnp.moveaxis(right, contract[1], range(len(extents)))
+    free_left, free_right = left.ndim - len(extents) - 1, right.ndim - len(extents) - 1
+    left = jnp.expand_dims(left, [len(extents) + free_left + index for index in range(free_right)])
+    right = jnp.expand_dims(right, [len(extents) + index for index in range(free_left)])
+    return jnp.sum(left * right, axis=tuple(range(len(extents))))
+
+
+def _broadcast_in_dim(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A broadcast, the batch last."""
+    shape, dimensions = equation.params["shape"], equation.params["broadcast_dimensions"]
+    return jax.lax.broadcast_in_dim(operands[0], (*shape, size), (*dimensions, len(shape)))
+
+
+def _reshape(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A reshape, the batch last."""
+    return jnp.reshape(operands[0], (*equation.params["new_sizes"], size))
+
+
+def _squeeze(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """The removal of axes of size 1 before the batch."""
+    return jnp.squeeze(operands[0], equation.params["dimensions"])
+
+
+def _transpose(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A transposition that leaves the batch last."""
+    permutation = equation.params["permutation"]
+    return jnp.transpose(operands[0], (*permutation, len(permutation)))
+
+
+def _concatenate(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A concatenation, the batch last."""
+    spread = [_spread(operand, flag, size) for operand, flag in zip(operands, flags, strict=True)]
+    return jax.lax.concatenate(spread, equation.params["dimension"])
+
+
+RULES: dict[str, Callable[[core.JaxprEqn, Values, Flags, int], Array | None]] = {
+    "dot_general": _dot_general,
+    "broadcast_in_dim": _broadcast_in_dim,
+    "reshape": _reshape,
+    "squeeze": _squeeze,
+    "transpose": _transpose,
+    "concatenate": _concatenate,
+}
+"""Operations for which `jax.vmap` would move the batch to the front."""
+
+INLINED = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
+"""Operations that only hold a program."""
