@@ -1,15 +1,19 @@
+from . import batching as batching
 from . import constraints as constraints
 from . import covariances as covariances
 from . import evaluation as evaluation
+from . import lineage as lineage
 from . import moments as moments
 from . import objectives as objectives
 from . import optima as optima
 from . import optimizers as optimizers
 from . import plotting as plotting
+from . import precision as precision
 from . import priors as priors
 from . import prompts as prompts
 from . import regimes as regimes
 from . import store as store
+from . import sweeps as sweeps
 from . import training as training
 from .attention import predict as predict
 from .attention import predict_from_gram as predict_from_gram
@@ -22,5 +26,7 @@ from .priors import GaussianPrior as GaussianPrior
 from .priors import SpherePrior as SpherePrior
 from .problem import LinearRegression as LinearRegression
 from .problem import Params as Params
+from .sweeps.results import load as load
+from .sweeps.run import run_sweep as run_sweep
 
 __version__: str

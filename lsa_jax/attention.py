@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.problem import Params
 
@@ -43,8 +43,8 @@ def predict(params: Params, tokens: Real[ArrayLike, "num_tokens token"], num_tok
     tokens = checks.as_real("tokens", tokens, ("num_tokens", "dim + 2"))
     _require_token_size(params, tokens.shape)
     query = tokens[-1]
-    scores = jnp.matmul(tokens, jnp.matmul(params.query_key, query, precision="highest"), precision="highest")
-    values = jnp.matmul(tokens, params.value[-1], precision="highest")
+    scores = jnp.matmul(tokens, jnp.matmul(params.query_key, query, precision=precision.current()), precision=precision.current())
+    values = jnp.matmul(tokens, params.value[-1], precision=precision.current())
     total = len(tokens) if num_tokens is None else num_tokens
     return query[-1] + jnp.sum(values * scores) / total
 
@@ -79,7 +79,7 @@ def predict_from_gram(
     _require_token_size(params, gram.shape)
     gram = checks.as_real("gram", gram, (params.dim + 2, params.dim + 2))
     query = checks.as_real("query", query, (params.dim + 2,))
-    image = jnp.matmul(gram, jnp.matmul(params.query_key, query, precision="highest"), precision="highest")
+    image = jnp.matmul(gram, jnp.matmul(params.query_key, query, precision=precision.current()), precision=precision.current())
     return query[-1] + jnp.sum(params.value[-1] * image) / num_tokens
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
+from lsa_jax import precision
 from lsa_jax.problem import Params
 
 BATCHES = 64
@@ -48,11 +49,11 @@ def stay_in_argmin(key: Key[Array, ""], loss: Callable[[Key[Array, ""], Any], Fl
             moved = Params(value=params.value.at[-1].set(row), query_key=params.query_key)
             return jnp.mean(jax.vmap(loss, (0, None))(keys, moved))
 
-        with jax.default_matmul_precision("highest"):
+        with precision.in_force():
             return _null_space_projector(jax.hessian(loss_of_row)(params.value[-1]))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        row = jnp.matmul(state, updates.value[-1], precision="highest")
+        row = jnp.matmul(state, updates.value[-1], precision=precision.current())
         return Params(value=updates.value.at[-1].set(row), query_key=updates.query_key), state
 
     return optax.GradientTransformation(init, update)

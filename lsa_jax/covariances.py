@@ -1,10 +1,13 @@
 """Covariances of the covariates: isotropic, diagonal and power-law spectra, and a random rotation of any of them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 
 
 def isotropic(dim: int, variance: ArrayLike = 1.0) -> Float[Array, "dim dim"]:
@@ -90,7 +93,7 @@ def rotated(key: Key[Array, ""], covariance: ArrayLike) -> Float[Array, "dim dim
     """
     covariance = checks.as_covariance("covariance", covariance)
     rotation = jax.random.orthogonal(key, covariance.shape[0], dtype=covariance.dtype)
-    product = jnp.matmul(rotation, jnp.matmul(covariance, rotation.T, precision="highest"), precision="highest")
+    product = jnp.matmul(rotation, jnp.matmul(covariance, rotation.T, precision=precision.current()), precision=precision.current())
     return (product + product.T) / 2
 
 
@@ -112,14 +115,39 @@ def from_text(text: str, dim: int) -> Float[Array, "dim dim"]:
         >>> from_text("diagonal:2,1", dim=2).tolist()
         [[2.0, 0.0], [0.0, 1.0]]
     """
-    name, _, rest = text.partition(":")
-    match checks.as_choice("covariance", name, ("isotropic", "power_law", "diagonal", "rotated")):
+    name, rest = parse(text, dim)
+    match name:
         case "isotropic":
-            return isotropic(dim, checks.as_number("isotropic variance", rest or "1"))
+            return isotropic(dim, rest)
         case "power_law":
-            return power_law(dim, checks.as_number("power_law exponent", rest or "1"))
+            return power_law(dim, rest)
         case "diagonal":
-            spectrum = jnp.array([checks.as_number("diagonal entry", entry) for entry in rest.split(",")])
-            return diagonal(checks.as_real("diagonal spectrum", spectrum, (dim,)))
+            return diagonal(jnp.array(rest))
         case _:
             return rotated(jax.random.key(0), from_text(rest, dim))
+
+
+def parse(text: str, dim: int) -> tuple[str, Any]:
+    """Read the text of a covariance without making it.
+
+    Args:
+        text: see `from_text`.
+        dim: dimension d.
+
+    Returns:
+        The family, and its number, its spectrum, or the text of what is rotated.
+
+    Raises:
+        ValueError: if the name is unknown, a number cannot be read, or the spectrum does not have `dim` entries.
+    """
+    name, _, rest = text.partition(":")
+    match checks.as_choice("covariance", name, ("isotropic", "power_law", "diagonal", "rotated")):
+        case "diagonal":
+            spectrum = [checks.as_number("diagonal entry", entry) for entry in rest.split(",")]
+            checks.as_real("diagonal spectrum", np.array(spectrum), (dim,))
+            return name, spectrum
+        case "rotated":
+            parse(rest, dim)
+            return name, rest
+        case _:
+            return name, checks.as_number(f"{name} {'variance' if name == 'isotropic' else 'exponent'}", rest or "1")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
-from lsa_jax import checks, prompts
+from lsa_jax import checks, precision, prompts
 from lsa_jax.attention import Model, predict
 from lsa_jax.errors import InputError
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
@@ -133,11 +133,11 @@ def projected_errors(
     """
     query_key, context_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     dtype = problem.root.dtype
-    x = jnp.matmul(problem.root, jax.random.normal(query_key, (problem.dim, batch_size), dtype), precision="highest")
+    x = jnp.matmul(problem.root, jax.random.normal(query_key, (problem.dim, batch_size), dtype), precision=precision.current())
     queries = jnp.concatenate([jnp.ones((1, batch_size), dtype), x])
-    images = jnp.matmul(params.query_key[:, :-1], queries, precision="highest")
+    images = jnp.matmul(params.query_key[:, :-1], queries, precision=precision.current())
     row = params.value[-1]
-    own = jnp.matmul(row[:-1], queries, precision="highest") * jnp.sum(images[:-1] * queries, axis=0)
+    own = jnp.matmul(row[:-1], queries, precision=precision.current()) * jnp.sum(images[:-1] * queries, axis=0)
     prediction = own
     if not checks.is_zero(num_shots):
         context = prompts.sample_context_means(context_key, problem, tasks, row[:, None], images, num_shots)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.errors import InputError
 from lsa_jax.population import population_risk
@@ -131,7 +131,7 @@ def task_at_cosine(
         raise InputError(f"cosine is {known:g}; it must be between -1 and 1")
     if known is not None and problem.dim == 1 and abs(known) != 1:
         raise InputError(f"cosine is {known:g}; in dimension 1 it must be -1 or 1")
-    with jax.default_matmul_precision("highest"):
+    with precision.in_force():
         target = problem.root.T @ target_task
         size = jnp.sqrt(jnp.sum(target**2))
         direction = target / size
@@ -139,7 +139,8 @@ def task_at_cosine(
         other -= jnp.sum(other * direction) * direction
         norm = jnp.sqrt(jnp.sum(other**2)) if problem.dim > 1 else jnp.ones((), target.dtype)
         whitened = size * (cosine * direction + jnp.sqrt(1 - cosine**2) * other / norm)
-        return jax.scipy.linalg.solve_triangular(problem.root.T, whitened, lower=False)
+        inverse = jax.scipy.linalg.solve_triangular(problem.root.T, jnp.eye(problem.dim, dtype=whitened.dtype), lower=False)
+        return inverse @ whitened
 
 
 def _as_shots(evaluation_shots: ArrayLike, problem: LinearRegression) -> Float[Array, " num_shots"]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks, moments
+from lsa_jax import checks, moments, precision
 from lsa_jax.priors import FiniteTasks, TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
@@ -110,7 +110,7 @@ def risk_function(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskP
         >>> float(risk(lsa.Params(value=jnp.zeros((7, 7)), query_key=jnp.zeros((7, 7))), 20))
         5.25
     """
-    with jax.default_matmul_precision("highest"):
+    with precision.in_force():
         root = problem.root
         if isinstance(tasks, FiniteTasks):
             law = jax.vmap(moments.of_task, (0, None))(tasks.tasks, root)
@@ -120,7 +120,7 @@ def risk_function(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskP
             law = moments.of_task(tasks, root)
 
     def risk(params: Params, num_shots: ArrayLike) -> Float[Array, ""]:
-        with jax.default_matmul_precision("highest"):
+        with precision.in_force():
             whitened = moments.whiten(params, root)
             query_weight = 1 / (jnp.asarray(num_shots, root.dtype) + 1)
 

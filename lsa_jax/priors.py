@@ -182,8 +182,27 @@ def from_text(text: str, dim: int) -> TaskPrior:
         >>> float(from_text("sphere:2", dim=5).radius)
         2.0
     """
-    name, _, rest = text.partition(":")
-    number = checks.as_number(f"{name} size", rest or "1")
-    if checks.as_choice("prior", name, ("sphere", "gaussian")) == "sphere":
+    name, number = parse(text)
+    if name == "sphere":
         return SpherePrior(dim=dim, radius=number)
     return GaussianPrior(mean=jnp.zeros(dim), covariance=number * jnp.eye(dim))
+
+
+def parse(text: str) -> tuple[str, float]:
+    """Read the text of a prior without making it.
+
+    Args:
+        text: see `from_text`.
+
+    Returns:
+        The family and its number.
+
+    Raises:
+        ValueError: if the name is unknown or the number cannot be read or is not above 0.
+    """
+    name, _, rest = text.partition(":")
+    checks.as_choice("prior", name, ("sphere", "gaussian"))
+    number = checks.as_number(f"{name} size", rest or "1")
+    if not 0 < number < np.inf:
+        raise InputError(f"prior is {text!r}; its size must be above 0 and finite")
+    return name, number

@@ -4,7 +4,7 @@ import chex
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 
 
@@ -127,4 +127,4 @@ def gram(root: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim dim"]
     Returns:
         The covariance.
     """
-    return jnp.matmul(root, jnp.swapaxes(root, -1, -2), precision="highest")
+    return jnp.matmul(root, jnp.swapaxes(root, -1, -2), precision=precision.current())

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import secrets
 import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from lsa_jax import precision
 from lsa_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,18 +82,19 @@ def environment() -> dict[str, Any]:
         "device": device.device_kind,
         "num_devices": jax.local_device_count(device.platform),
         "x64": jnp.zeros(()).dtype == jnp.float64,
-        "matmul_precision": "highest",
+        "matmul_precision": precision.current(),
     }
 
 
-def save_json(path: Path, content: Mapping[str, Any]) -> None:
+def save_json(path: Path, content: Mapping[str, Any], *, replace: bool = True) -> None:
     """Write a JSON file, whole or not at all.
 
     Args:
         path: the file.
         content: what to write.
+        replace: replace the file if it is there; else of several processes that make it at once the first one does.
     """
-    with replacing(path) as temporary:
+    with replacing(path, replace=replace) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -161,23 +164,45 @@ def save_figure(path: Path, figure: "Figure") -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[Path]:
+def replacing(path: Path, *, replace: bool = True) -> Generator[Path]:
     """Yield a temporary name to write to; then make it durable and give it its name in one step.
 
     Args:
         path: the file to make or replace.
+        replace: replace the file if it is there; else keep it.
 
     Yields:
-        The temporary name, in the same folder. It is deleted if writing fails.
+        The temporary name, in the same folder, unlike that of any other process. It is deleted if writing fails.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        _flush(temporary)
+        if replace or not _link(temporary, path):
+            temporary.replace(path)
+        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file a second name unless the name is taken; False where the file system has no such links."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _recorded_settings(manifest: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.constraints import stay_in_argmin
 from lsa_jax.errors import InputError
 from lsa_jax.objectives import Objective
@@ -216,7 +216,7 @@ def advance(
         )
         return following, loss
 
-    with jax.default_matmul_precision("highest"):
+    with precision.in_force():
         state, losses = jax.lax.scan(step, state, length=settings.history_stride)
     return state, jnp.mean(losses)
 

@@ -1,10 +1,9 @@
 """Minimisers of the zero-shot error over all parameters, regime (b), and what says which of them gradient descent reaches."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks, moments
+from lsa_jax import checks, moments, precision
 from lsa_jax.errors import InputError
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
@@ -147,7 +146,7 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     acting = start.query_key[:-1, :-1]
     untouched = start.value[-1, -1] ** 2 - jnp.sum(start.query_key[-1, :-1] ** 2) - jnp.sum(((acting - acting.T) / 2) ** 2)
     square = _positive_root(jnp.sum(task**2), conserved_quantity(start) - untouched, jnp.ones((), task.dtype))
-    with jax.default_matmul_precision("highest"):
+    with precision.in_force():
         form = moments.whiten(start, problem.root).query_key
         whitened_task = moments.of_task(task, problem.root).mean
         pull = (form[0, 0] + jnp.trace(form[1:, 1:])) * jnp.sum(whitened_task**2)

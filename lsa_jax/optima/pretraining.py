@@ -1,11 +1,10 @@
 """The minimiser of the pretraining loss over all parameters, regime (a)."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior, is_symmetric, require_prior_dim
 from lsa_jax.problem import LinearRegression, Params
@@ -52,9 +51,9 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
         )
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype, minimum=1)
     factor = _second_moment_factor(prior)
-    whitened = jnp.matmul(problem.root.T, factor, precision="highest")
+    whitened = jnp.matmul(problem.root.T, factor, precision=precision.current())
     ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (shots + 1)
-    with jax.default_matmul_precision("highest"):
+    with precision.in_force():
         system = whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
         singular = isinstance(prior, FiniteTasks)
         inverse = jnp.linalg.pinv(system, hermitian=True) if singular else jnp.linalg.inv(system)

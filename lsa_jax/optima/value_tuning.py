@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks, moments
+from lsa_jax import checks, moments, precision
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
 
@@ -93,7 +93,7 @@ def _row_derivatives(
         law = moments.of_task(task, problem.root)
         return moments.squared_error(whitened, law, problem.noise_std, jnp.asarray(query_weight, row.dtype))
 
-    with jax.default_matmul_precision("highest"):
+    with precision.in_force():
         return jax.grad(risk)(params.value[-1]), jax.hessian(risk)(params.value[-1])
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from lsa_jax import precision
 from lsa_jax.problem import LinearRegression
 
 
@@ -81,7 +82,7 @@ def _token_factor(
     directions: Float[Array, "token #batch"], problem: LinearRegression, tasks: Float[Array, "dim #batch"]
 ) -> tuple[Float[Array, " #batch"], Float[Array, "noisy #batch"]]:
     """Mean of direction . z_i, and its coefficients on the whitened covariates and the noise."""
-    on_x = jnp.matmul(problem.root.T, directions[1:-1] + directions[-1:] * tasks, precision="highest")
+    on_x = jnp.matmul(problem.root.T, directions[1:-1] + directions[-1:] * tasks, precision=precision.current())
     on_noise = jnp.broadcast_to(directions[-1:] * problem.noise_std, (1, on_x.shape[1]))
     return directions[0], jnp.concatenate([on_x, on_noise])
 

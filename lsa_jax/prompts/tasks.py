@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior
 
 
@@ -54,7 +54,7 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
     match prior:
         case GaussianPrior(mean=mean, root=root):
             normals = jax.random.normal(key, (prior.dim, count), mean.dtype)
-            return mean[:, None] + jnp.matmul(root, normals, precision="highest")
+            return mean[:, None] + jnp.matmul(root, normals, precision=precision.current())
         case SpherePrior(dim=dim, radius=radius):
             directions = jax.random.normal(key, (dim, count), radius.dtype)
             return radius * directions * jax.lax.rsqrt(jnp.sum(directions**2, axis=0, keepdims=True))

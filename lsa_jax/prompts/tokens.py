@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.problem import LinearRegression
 from lsa_jax.prompts.covariates import Covariates, gaussian
@@ -127,6 +127,6 @@ def sample_examples(
     """Draw labelled examples of a task."""
     x_key, noise_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     coordinates = covariates(x_key, (count, problem.dim), problem.root.dtype)
-    x = jnp.matmul(coordinates, problem.root.T, precision="highest")
+    x = jnp.matmul(coordinates, problem.root.T, precision=precision.current())
     noise = problem.noise_std * jax.random.normal(noise_key, (count,), x.dtype)
-    return x, jnp.matmul(x, task, precision="highest") + noise
+    return x, jnp.matmul(x, task, precision=precision.current()) + noise

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lsa_jax import exit_codes
-from lsa_jax.reproduce.experiment import PARENTS
+from lsa_jax.reproduce.experiment import PHASES
 from lsa_jax.reproduce.run import Outcome, Report, reproduce
 from lsa_jax.reproduce.settings import Settings
 
@@ -48,7 +48,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
 
             outcome = reproduce(settings, out, force=force, figure=figure, report=report)
     except KeyboardInterrupt:
-        kept = [phase for phase in PARENTS if phase in seen and (out / "params" / f"{phase}.npz").exists()]
+        kept = [phase for phase in PHASES if phase in seen and (out / "params" / f"{phase}.npz").exists()]
         if not kept:
             errors.print("interrupted before anything was finished", highlight=False)
             return exit_codes.INTERRUPTED
@@ -159,9 +159,9 @@ def progress(console: Console, settings: Settings, *, disable: bool) -> Generato
         task = bar.add_task("preparing", total=None)
 
         def report(phase: str, done: int, total: int) -> None:
-            before = list(PARENTS).index(phase) * total
-            bar.update(task, description=phase, completed=before + done, total=len(PARENTS) * total)
-            if phase == list(PARENTS)[-1] and done == total:
+            before = PHASES.index(phase) * total
+            bar.update(task, description=phase, completed=before + done, total=len(PHASES) * total)
+            if phase == PHASES[-1] and done == total:
                 bar.update(task, description="evaluating")
 
         yield report

@@ -12,20 +12,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
-from lsa_jax import optimizers, store, training
+from lsa_jax import lineage, optimizers, store, training
 from lsa_jax.errors import InputError
+from lsa_jax.lineage import Seed
+from lsa_jax.objectives import Objective
 from lsa_jax.problem import Params
 from lsa_jax.reproduce import table
-from lsa_jax.reproduce.experiment import (
-    PARENTS,
-    TRAINING_STREAM,
-    Experiment,
-    Seed,
-    initial_params,
-    objective,
-    prepare,
-    stream,
-)
+from lsa_jax.reproduce.experiment import PHASES, Experiment, prepare
 from lsa_jax.reproduce.settings import Settings
 
 NOT_REACHED = "did not reach the pretraining optimum (a local minimum, or too few steps)"
@@ -70,7 +63,7 @@ def reproduce(settings: Settings, out: Path, *, force: bool = False, figure: boo
         begun = time.perf_counter()
         store.claim_folder(out, dataclasses.asdict(settings), force=force)
         phases = {}
-        for regime in PARENTS:
+        for regime in PHASES:
             phases[regime] = _phase(experiment, regime, phases, out, report or (lambda *_: None))
         trained = {regime: run.params for regime, run in phases.items()}
         failures = _failures(experiment, phases)
@@ -103,14 +96,14 @@ def _phase(experiment: Experiment, regime: str, phases: dict[str, training.Train
     path = out / "params" / f"{regime}.npz"
     arrays = store.load_arrays(path) if path.exists() else None
     if arrays is not None:
-        report(regime, experiment.training.num_records, experiment.training.num_records)
+        report(regime, experiment.protocol.training.num_records, experiment.protocol.training.num_records)
         return training.Trained(
             params=_stacked(jnp.asarray(arrays["value"]), jnp.asarray(arrays["query_key"])),
             history=jnp.asarray(arrays["history"]),
             diverged=jnp.asarray(arrays["diverged"]),
         )
-    parent = PARENTS[regime]
-    start = initial_params(experiment) if parent is None else phases[parent].params
+    parent = lineage.PARENTS[regime]
+    start = _initial_params(experiment) if parent is None else phases[parent].params
     run = _train(experiment, regime, start, report)
     if parent is not None:
         run = dataclasses.replace(run, diverged=run.diverged | phases[parent].diverged)
@@ -127,7 +120,8 @@ def _phase(experiment: Experiment, regime: str, phases: dict[str, training.Train
 
 def _failures(experiment: Experiment, phases: dict[str, training.Trained]) -> dict[str, dict[str, list[int]]]:
     """Seeds whose models are no test of the claims, which are about minimisers."""
-    stuck = table.above_minimum(experiment, phases["pretrained"].params)
+    missed = jax.jit(jax.vmap(lambda params: lineage.above_minimum(experiment.setting, params)))
+    stuck = np.asarray(missed(phases["pretrained"].params))
     failures = {}
     for regime, run in phases.items():
         marks = list(zip(experiment.seed_numbers, np.asarray(run.diverged), stuck, strict=True))
@@ -143,21 +137,29 @@ def _stacked(value: Array, query_key: Array) -> Params:
     return jax.vmap(lambda value, query_key: Params(value=value, query_key=query_key))(value, query_key)
 
 
+def _initial_params(experiment: Experiment) -> Params:
+    """The parameters the seeds' pretraining starts from."""
+    return jax.vmap(lambda seed: lineage.initial_params(experiment.protocol, experiment.setting, seed))(experiment.seeds)
+
+
 def _train(experiment: Experiment, regime: str, params: Params, report: Report) -> training.Trained:
     """Train all seeds of one regime together, one record after another so that progress can be told and the run stopped."""
-    settings, schedule = experiment.settings, experiment.training
+    settings, schedule = experiment.settings, experiment.protocol.training
     optimizer = optimizers.by_name(settings.optimizer, settings.learning_rate, settings.steps, settings.decay)
-    keys = stream(experiment.seeds.key, TRAINING_STREAM + list(PARENTS).index(regime))
+    keys = jax.vmap(lambda seed: lineage.training_key(seed, regime))(experiment.seeds)
+
+    def objective(seed: Seed) -> Objective:
+        return lineage.objective(experiment.protocol, experiment.setting, regime, seed, settings.fine_tuning_shots)
 
     @jax.jit
     @jax.vmap
     def start(key: Array, seed: Seed, params: Params) -> training.State:
-        return training.start(key, objective(experiment, regime, seed), params, optimizer, schedule)
+        return training.start(key, objective(seed), params, optimizer, schedule)
 
     @functools.partial(jax.jit, donate_argnums=2)
     @jax.vmap
     def advance(key: Array, seed: Seed, state: training.State) -> tuple[training.State, Array]:
-        return training.advance(key, objective(experiment, regime, seed), optimizer, schedule, state)
+        return training.advance(key, objective(seed), optimizer, schedule, state)
 
     report(regime, 0, schedule.num_records)
     state, history = start(keys, experiment.seeds, params), []

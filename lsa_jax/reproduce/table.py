@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from lsa_jax import evaluation, optima
-from lsa_jax.population import prior_risk
+from lsa_jax import evaluation, lineage, optima, precision
+from lsa_jax.lineage import Seed
 from lsa_jax.problem import Params
 from lsa_jax.regimes import paper_limits
-from lsa_jax.reproduce.experiment import SIMULATION_STREAM, Experiment, Seed, closed_form, stream
+from lsa_jax.reproduce.experiment import Experiment, stream
 from lsa_jax.reproduce.settings import Settings
 
 TEST_TASKS = {"target": 1.0, "opposite": -1.0}
@@ -17,9 +17,6 @@ TEST_TASKS = {"target": 1.0, "opposite": -1.0}
 BOUNDS = {"pretrained": 0.02, "full": 0.05, "value": 0.02, "value_auxiliary": 0.02}
 """Largest relative excess of trained models over the closed-form optimum for which a claim is said to hold. The minimiser of `full` is not
 unique and its few-shot error goes with the square of the scale it ends at, hence the wider bound."""
-
-MINIMUM_FACTOR = 1.1
-"""A pretraining loss above the global minimum by this factor has not reached it."""
 
 SIMULATION_BOUND = 5.0
 """Largest difference of simulated and exact error, in standard errors."""
@@ -45,14 +42,14 @@ def error_records(experiment: Experiment, trained: dict[str, Params], left_out: 
     shots = jnp.array(evaluation_numbers(experiment.settings))
     simulated_shots = jnp.array(simulated_numbers(experiment.settings))
     signs = jnp.array(list(TEST_TASKS.values()))
-    problem, prompts = experiment.problem, experiment.settings.simulation_prompts
+    problem, prompts = experiment.setting.problem, experiment.settings.simulation_prompts
 
     @jax.jit
     @jax.vmap
     def theory(seed: Seed, full: Params) -> dict[str, jax.Array]:
-        optimal = closed_form(experiment, seed.target_task)
+        optimal = lineage.closed_form(experiment.setting, seed.target_task, experiment.settings.fine_tuning_shots)
         if experiment.settings.optimizer == "adam":  # follows no gradient flow, so nothing but the run itself says where it ends
-            optimal["full"] = optima.full(problem, seed.target_task, _scale(full, seed.target_task), full)
+            optimal["full"] = optima.full(problem, seed.target_task, lineage.reached_scale(full, seed.target_task), full)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *optimal.values())
         curves = jax.vmap(evaluation.error_curves, (0, None, None, None))
         return dict(zip(optimal, curves(stacked, problem, jnp.outer(signs, seed.target_task), shots), strict=True))
@@ -68,7 +65,7 @@ def error_records(experiment: Experiment, trained: dict[str, Params], left_out: 
     records = []
     optimal = theory(experiment.seeds, trained["full"])
     for index, (regime, params) in enumerate(trained.items()):
-        keys = stream(stream(experiment.seeds.key, SIMULATION_STREAM), index)
+        keys = stream(stream(experiment.seeds.key, lineage.SIMULATION_STREAM), index)
         exact, mean, error = measure(keys, experiment.seeds, params)
         closed = _records(experiment, regime, "closed_form", shots, optimal[regime])
         found = [
@@ -154,8 +151,8 @@ def full_scales(experiment: Experiment, trained: dict[str, Params], left_out: li
     @jax.jit
     @jax.vmap
     def scales(seed: Seed, start: Params, end: Params) -> tuple[jax.Array, jax.Array]:
-        conserved = optima.conserved_scale(experiment.problem, seed.target_task, start)
-        return _scale(end, seed.target_task) / end.value[-1, -1], conserved / start.value[-1, -1]
+        conserved = optima.conserved_scale(experiment.setting.problem, seed.target_task, start)
+        return lineage.reached_scale(end, seed.target_task) / end.value[-1, -1], conserved / start.value[-1, -1]
 
     ended, conserved = scales(experiment.seeds, trained["pretrained"], trained["full"])
     rows = pd.DataFrame({
@@ -166,33 +163,11 @@ def full_scales(experiment: Experiment, trained: dict[str, Params], left_out: li
     return rows[~rows["seed"].isin(left_out)].reset_index(drop=True)
 
 
-def above_minimum(experiment: Experiment, pretrained: Params) -> list[bool]:
-    """Tell which seeds did not reach the global minimum of pretraining: the landscape has strict spurious ones, and steps may be too few.
-
-    Args:
-        experiment: the prepared experiment.
-        pretrained: pretrained parameters, with a leading axis of seeds.
-
-    Returns:
-        True for each seed whose pretraining loss is above the minimum by more than a tenth of it.
-
-    References:
-        docs/theory.md, section on pretraining.
-    """
-    shots, problem, prior = experiment.settings.pretraining_shots, experiment.problem, experiment.prior
-    minimum = prior_risk(optima.pretrained(problem, prior, shots), problem, prior, shots)
-    risks = jax.jit(jax.vmap(lambda params: prior_risk(params, problem, prior, shots)))(pretrained)
-    return [bool(risk > MINIMUM_FACTOR * minimum) for risk in risks]
-
-
-def _scale(params: Params, task: jax.Array) -> jax.Array:
-    """The scale w of parameters of the form v_x = w task."""
-    return jnp.sum(params.value[-1, 1:-1] * task) / jnp.sum(task**2)
-
-
 def _task_size(experiment: Experiment) -> float:
     """The unit of the paper's limits, the size of the target task, averaged over seeds."""
-    sizes = jnp.sum((jnp.matmul(experiment.seeds.target_task, experiment.problem.root, precision="highest")) ** 2, axis=-1)
+    sizes = jnp.sum(
+        (jnp.matmul(experiment.seeds.target_task, experiment.setting.problem.root, precision=precision.current())) ** 2, axis=-1
+    )
     return float(sizes.mean())
 
 
