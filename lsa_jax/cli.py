@@ -71,6 +71,107 @@ def reproduce(
     return command.run(settings or Settings(), preset, out or default_out(preset), force=force, figure=figure, quiet=quiet)
 
 
+@app.command
+def sweep(
+    spec: Path,
+    *,
+    out: Path,
+    set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    dry_run: bool = False,
+    resume: bool = True,
+    seed_batch: str = "auto",
+    shard: str | None = None,
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    save_params: bool = False,
+    device: str = "default",
+) -> int:
+    """Train and measure a whole grid, on every device; run it again to go on after an interruption.
+
+    Args:
+        spec: TOML file, or Python file that defines `spec`: axes, points and evaluation; see the folder experiments.
+        out: Folder for the results.
+        set: NAME=VALUE, in place of what the spec says; may be given several times.
+        dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
+        resume: Go on with the same sweep in the folder.
+        seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
+        shard: I/N, the part to work on; by default that of the SLURM job array, else all.
+        coordinator: HOST:PORT of process 0, where SLURM, Open MPI or a TPU pod do not tell.
+        num_processes: How many processes there are.
+        process_id: Which one this is.
+        save_params: Keep trained parameters too.
+        device: Platform to run on: default, cpu, gpu or tpu.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    if dry_run:
+        return commands.dry_run(spec, set, device)
+    return commands.sweep(
+        spec,
+        out,
+        overrides=set,
+        resume=resume,
+        seed_batch=seed_batch,
+        shard=shard,
+        distributed=(coordinator, num_processes, process_id),
+        save_params=save_params,
+        device=device,
+    )
+
+
+@app.command
+def status(out: Path) -> int:
+    """Tell how far a sweep has come: 0 complete, 75 more to do, 3 some failed or diverged.
+
+    Args:
+        out: Folder of the sweep.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.status(out)
+
+
+@app.command
+def export(out: Path, *, format: str = "parquet", to: Path | None = None) -> int:
+    """Write the records of a sweep to one file.
+
+    Args:
+        out: Folder of the sweep.
+        format: csv, parquet or netcdf.
+        to: The file; by default records.SUFFIX in the folder.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.export(out, format, to)
+
+
+@app.command
+def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> int:
+    """Draw the figures of a sweep from its records, theory as lines and trained models as points.
+
+    Args:
+        out: Folder of the sweep.
+        against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; by default all that make a figure.
+        to: Folder for the figures; by default figures in that of the sweep.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.plot(out, against, to)
+
+
 def main() -> NoReturn:
     """Run the command line; bad input ends it with one line and exit code 2, a second interruption at once."""
     signal.signal(signal.SIGINT, _interrupt)

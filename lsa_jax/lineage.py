@@ -1,7 +1,7 @@
 """One lineage: a pretrained model and the models fine-tuned from it, as pure functions of a seed and its setting."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import chex
 import jax
@@ -158,20 +158,44 @@ def objective(protocol: Protocol, setting: Setting, regime: str, seed: Seed, sho
     return objectives.stages(regime, risk, setting.pretraining_shots if regime == "pretrained" else shots)[-1]
 
 
+def in_training_order(models: Iterable[Model]) -> tuple[Model, ...]:
+    """Return the trainings that some models need, each after the one it starts from and each once.
+
+    Args:
+        models: the models.
+
+    Returns:
+        The models, with those they descend from.
+
+    Example:
+        >>> in_training_order([("value_auxiliary", 0), ("value_auxiliary", 1)])
+        (('pretrained', None), ('value', None), ('value_auxiliary', 0), ('value_auxiliary', 1))
+    """
+    needed: set[Model] = set()
+    for regime, index in models:
+        needed.add((regime, index))
+        parent = PARENTS[regime]
+        while parent is not None:
+            needed.add((parent, None))
+            parent = PARENTS[parent]
+    return tuple(sorted(needed, key=lambda model: (list(PARENTS).index(model[0]), model[1] or 0)))
+
+
 def train(
-    protocol: Protocol, setting: Setting, seed: Seed, models: Sequence[Model], fine_tuning_shots: Float[Array, " num_shots"]
-) -> dict[Model, training.Trained]:
-    """Train the models of a lineage, each from its parent; a parent is trained once.
+    protocol: Protocol, setting: Setting, seed: Seed, regime: str, fine_tuning_shots: ArrayLike, parent: training.Trained | None = None
+) -> training.Trained:
+    """Train one model of a lineage.
 
     Args:
         protocol: what is static.
         setting: what is traced.
         seed: what belongs to the seed.
-        models: the models wanted.
-        fine_tuning_shots: the numbers of fine-tuning examples that the models name.
+        regime: the regime to train.
+        fine_tuning_shots: number of fine-tuning examples; not used by `pretrained`, `full` and `value`.
+        parent: the model it starts from, see `PARENTS`; None for `pretrained`.
 
     Returns:
-        The outcome of each; a model whose ancestor diverged counts as diverged.
+        The outcome; a model whose parent diverged counts as diverged.
 
     Example:
         >>> import lsa_jax as lsa
@@ -179,28 +203,14 @@ def train(
         >>> problem = lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.3)
         >>> setting = Setting(problem=problem, prior=lsa.SpherePrior(dim=5), pretraining_shots=20.0, learning_rate=0.01, init_std=0.05)
         >>> seed = draw_seed(jnp.uint32(0), protocol, problem)
-        >>> run = train(protocol, setting, seed, [("value", None)], jnp.array([20.0]))
-        >>> run["value", None].history.shape
+        >>> train(protocol, setting, seed, "pretrained", 20).history.shape
         (100,)
     """
     optimizer = optimizers.by_name(protocol.optimizer, setting.learning_rate, protocol.steps, protocol.decay)
-    trained: dict[Model, training.Trained] = {}
-
-    def reach(regime: str, index: int | None) -> training.Trained:
-        if (regime, index) in trained:
-            return trained[regime, index]
-        parent = PARENTS[regime]
-        before = None if parent is None else reach(parent, None)
-        start = initial_params(protocol, setting, seed) if before is None else before.params
-        shots = fine_tuning_shots[index or 0]
-        goal = objective(protocol, setting, regime, seed, shots)
-        run = training.train(training_key(seed, regime), goal, start, optimizer, protocol.training)
-        if before is not None:
-            run = dataclasses.replace(run, diverged=run.diverged | before.diverged)
-        trained[regime, index] = run
-        return run
-
-    return {model: reach(*model) for model in models}
+    start = initial_params(protocol, setting, seed) if parent is None else parent.params
+    goal = objective(protocol, setting, regime, seed, fine_tuning_shots)
+    run = training.train(training_key(seed, regime), goal, start, optimizer, protocol.training)
+    return run if parent is None else dataclasses.replace(run, diverged=run.diverged | parent.diverged)
 
 
 def closed_form(setting: Setting, target_task: Float[Array, " dim"], fine_tuning_shots: ArrayLike) -> dict[str, Params]:

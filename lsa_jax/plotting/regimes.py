@@ -1,6 +1,4 @@
-"""Figures from stored records: computes no result and writes no file."""
-
-from typing import Any
+"""The paper's figure: error against shots, one panel a regime."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -9,55 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
-from scipy import stats
 
-FULL_WIDTH = 6.75
-"""Width of an ICML page in inches."""
-
-STYLE: dict[Any, Any] = {
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "font.size": 8,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-}
-"""Matplotlib settings of every figure: paper-sized."""
-
-BLUE, VERMILION = "#0072B2", "#D55E00"
-"""Two colours of Okabe and Ito's colour-blind safe set."""
-
-TITLES = {
-    "pretrained": "(a) pretrained",
-    "full": "(b) full",
-    "value": "(c) value",
-    "value_auxiliary": "(d) value + auxiliary",
-    "value_annealed": "value, annealed",
-}
-TASKS = {"target": (BLUE, "o", r"$\theta_0$ (target)"), "opposite": (VERMILION, "s", r"$-\theta_0$ (unseen)")}
-
-
-def confidence_interval(values: pd.Series, level: float = 0.95) -> float:
-    """Compute half the width of Student's interval of a mean.
-
-    Args:
-        values: independent values, for example one a training seed.
-        level: probability to cover the mean.
-
-    Returns:
-        Half the width; NaN for fewer than two values.
-
-    Example:
-        >>> round(confidence_interval(pd.Series([1.0, 2.0, 3.0])), 3)
-        2.484
-    """
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+from lsa_jax.plotting.style import FULL_WIDTH, POINTS, STYLE, TASKS, TITLES, confidence_interval
 
 
 def plot_regimes(curves: pd.DataFrame, noise_variance: float) -> Figure:
@@ -121,12 +72,8 @@ def _draw_task(axes: Axes, curves: pd.DataFrame, test_task: str) -> None:
         yerr=np.nan_to_num(points["interval"]),
         color=color,
         marker=marker,
-        markersize=3.5,
-        markerfacecolor="white",
-        markeredgewidth=0.8,
-        linestyle="none",
-        elinewidth=0.8,
         label=f"trained, {label}",
+        **POINTS,
     )
 
 

@@ -1,0 +1,23 @@
+"""Figures from stored records: computes no result and writes no file."""
+
+from lsa_jax.plotting.curves import Facets, facets
+from lsa_jax.plotting.regimes import plot_regimes
+from lsa_jax.plotting.style import BLUE, COLUMN_WIDTH, FULL_WIDTH, STYLE, TITLES, VERMILION, confidence_interval
+from lsa_jax.plotting.summaries import drawable, sweep_numbers
+from lsa_jax.plotting.sweeps import plot_sweep
+
+__all__ = [
+    "BLUE",
+    "COLUMN_WIDTH",
+    "FULL_WIDTH",
+    "STYLE",
+    "TITLES",
+    "VERMILION",
+    "Facets",
+    "confidence_interval",
+    "drawable",
+    "facets",
+    "plot_regimes",
+    "plot_sweep",
+    "sweep_numbers",
+]

@@ -1,0 +1,67 @@
+"""What is drawn inside one panel: the noise floor, theory as lines and trained models as points."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lsa_jax.plotting.curves import Curve
+from lsa_jax.plotting.scales import Scale
+from lsa_jax.plotting.style import POINTS
+
+FIRST_POINTS, MOST_POINTS = 4, 12
+"""Points that are always drawn, and those along the width of a panel that can be told apart."""
+
+FLOOR: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": "-", "zorder": 0}
+"""How the noise floor is drawn."""
+
+
+def draw_panel(axes: Axes, lines: list[Curve], against: str, scale: Scale) -> None:
+    """Draw the curves of one panel and the noise floor below them.
+
+    Args:
+        axes: the panel.
+        lines: the curves with the numbers of this panel.
+        against: column of the numbers that runs along the horizontal axis.
+        scale: of that axis.
+    """
+    scale.apply(axes)
+    for line in lines:
+        numbers = line.numbers.sort_values(against)
+        numbers = numbers.assign(place=scale.place(numbers[against].to_numpy()), infinite=np.isinf(numbers[against]))
+        axes.plot(numbers["place"], numbers["noise_std"] ** 2, **FLOOR)
+        _draw_theory(axes, numbers[numbers["theory"].notna()], line)
+        _draw_points(axes, numbers[numbers["trained"].notna()], line)
+
+
+def _draw_theory(axes: Axes, numbers: pd.DataFrame, line: Curve) -> None:
+    """Draw the theory as a line, and where the axis is infinite as a dash of its own."""
+    finite, limit = numbers[~numbers["infinite"]], numbers[numbers["infinite"]]
+    axes.plot(finite["place"], finite["theory"], color=line.color, linestyle=line.linestyle, zorder=2)
+    axes.plot(limit["place"], limit["theory"], color=line.color, linestyle="none", marker="_", markersize=9, markeredgewidth=1.2, zorder=2)
+
+
+def _draw_points(axes: Axes, numbers: pd.DataFrame, line: Curve) -> None:
+    """Draw trained models, as many as can be told apart."""
+    apart = numbers[_legible(axes.xaxis.get_transform().transform(numbers["place"].to_numpy()))]
+    axes.errorbar(
+        apart["place"],
+        apart["trained"],
+        yerr=np.nan_to_num(apart["half_width"]),
+        color=line.color,
+        marker=line.marker,
+        zorder=3,
+        **POINTS,
+    )
+
+
+def _legible(places: np.ndarray) -> np.ndarray:
+    """Which of the sorted places have a point: all of few, else the first, where errors change most, and those far enough apart."""
+    if len(places) <= MOST_POINTS:
+        return np.ones(len(places), dtype=bool)
+    chosen, last, gap = np.arange(len(places)) < FIRST_POINTS, np.inf, np.ptp(places) / MOST_POINTS
+    for index in reversed(range(len(places))):
+        if last - places[index] >= gap:
+            chosen[index], last = True, places[index]
+    return chosen

@@ -1,0 +1,85 @@
+"""What all figures share: sizes, colours, titles and the interval of a mean."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+FULL_WIDTH, COLUMN_WIDTH = 6.75, 3.25
+"""Widths of an ICML page and of one of its columns in inches."""
+
+STYLE: dict[Any, Any] = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "font.size": 8,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+}
+"""Matplotlib settings of every figure: paper-sized."""
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+"""Okabe and Ito's colour-blind safe colours."""
+
+TITLES = {
+    "pretrained": "(a) pretrained",
+    "full": "(b) full",
+    "value": "(c) value",
+    "value_auxiliary": "(d) value + auxiliary",
+    "value_annealed": "value, annealed",
+}
+"""Panel titles of the regimes, in the order of the panels."""
+
+TASKS = {"target": (BLUE, "o", r"$\theta_0$ (target)"), "opposite": (VERMILION, "s", r"$-\theta_0$ (unseen)")}
+"""Colour, marker and label of the two test tasks of the paper."""
+
+POINTS: dict[str, Any] = {
+    "markersize": 3.5,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.8,
+    "linestyle": "none",
+    "elinewidth": 0.8,
+}
+"""How trained models are drawn."""
+
+
+def confidence_interval(values: pd.Series, level: float = 0.95) -> float:
+    """Compute half the width of Student's interval of a mean.
+
+    Args:
+        values: independent values, for example one a training seed.
+        level: probability to cover the mean.
+
+    Returns:
+        Half the width; NaN for fewer than two values.
+
+    Example:
+        >>> round(confidence_interval(pd.Series([1.0, 2.0, 3.0])), 3)
+        2.484
+    """
+    return float(half_width(np.array([values.std(ddof=1)]), np.array([len(values)]), level)[0])
+
+
+def half_width(deviation: np.ndarray, count: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Compute half the widths of Student's intervals of many means.
+
+    Args:
+        deviation: sample standard deviations.
+        count: numbers of values behind each.
+        level: probability to cover a mean.
+
+    Returns:
+        Half the widths; NaN where there are fewer than two values.
+
+    Example:
+        >>> half_width(np.array([1.0, 1.0]), np.array([3, 1])).round(3)
+        array([2.484,   nan])
+    """
+    several = np.where(count > 1, count, np.nan)
+    return stats.t.ppf((1 + level) / 2, several - 1) * deviation / np.sqrt(several)

@@ -1,0 +1,159 @@
+"""Figures of sweeps: theory as lines, trained models as points with 95 % intervals, one column a regime, one row a setting."""
+
+import dataclasses
+import math
+import re
+import textwrap
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lsa_jax.errors import InputError
+from lsa_jax.plotting.curves import FINE_TUNING_SHOTS, Curve, Facets, curves, facets
+from lsa_jax.plotting.panels import FLOOR, draw_panel
+from lsa_jax.plotting.scales import decades, horizontal_scale, set_error_scale, tick_label
+from lsa_jax.plotting.style import COLUMN_WIDTH, FULL_WIDTH, STYLE, TITLES
+
+SYMBOLS = {
+    "dim": "$d$",
+    "pretraining_shots": "$m$",
+    "fine_tuning_shots": FINE_TUNING_SHOTS,
+    "noise_std": r"$\sigma$",
+    "covariance": r"$\Sigma$",
+}
+"""Axes that have a letter."""
+
+LABELS = {
+    "evaluation_shots": "number of shots $n$",
+    "cosine": r"cosine to $\theta_0$",
+    "dim": "dimension $d$",
+    "noise_std": r"noise $\sigma$",
+    "pretraining_shots": "pretraining shots $m$",
+    "fine_tuning_shots": f"fine-tuning shots {FINE_TUNING_SHOTS}",
+}
+GREY = "0.35"
+LETTER, HANDLE = 0.05, 8
+"""Width of a letter of the legend in inches, and of the line before it in letters."""
+
+LINEAR_DECADES = 1.5
+"""Span up to which errors against cosine are drawn on a linear axis."""
+
+
+def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
+    """Draw error along one axis of a sweep: a column for every regime, a row for every combination of the other axes.
+
+    At most four combinations are drawn; `facets(numbers, against)` says which of how many. Test tasks are told apart against
+    evaluation_shots, numbers of shots against cosine, and both against any other axis.
+
+    Args:
+        numbers: from `sweep_numbers`.
+        against: axis along which to draw.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: if the numbers were not made for this axis.
+
+    Example:
+        >>> row = {"regime": "value", "test_task": "target", "cosine": 1.0, "noise_std": 0.5, "fine_tuning_shots": 20.0}
+        >>> seeds = {"trained": 0.5, "half_width": 0.1, "num_seeds": 3, "num_left_out": 0}
+        >>> numbers = pd.DataFrame({"evaluation_shots": [0.0, 1.0], "theory": [0.5, 0.4], **row, **seeds})
+        >>> plot_sweep(numbers, "evaluation_shots").axes[0].get_title()
+        '(c) value'
+    """
+    if against not in numbers:
+        raise InputError(f"numbers have no column {against!r}; they must have been made for it: call sweep_numbers(records, {against!r})")
+    shown = facets(numbers, against)
+    lines = curves(_of_rows(numbers, shown, against), against)
+    if not lines:
+        raise InputError(f"numbers hold no target or opposite test task; a figure against {against} wants one: evaluate cosine 1 or -1")
+    used = pd.concat([line.numbers for line in lines])
+    regimes = [regime for regime in TITLES if regime in set(used["regime"])]
+    width, num_rows = FULL_WIDTH if len(regimes) > 1 else COLUMN_WIDTH, len(shown.drawn)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, 2.4 if num_rows == 1 else 0.8 + 1.3 * num_rows), layout="constrained")
+        panels = figure.subplots(num_rows, len(regimes), sharex=True, sharey="row", squeeze=False)
+        scale = horizontal_scale(used[against].to_numpy(), 2 if against == "evaluation_shots" else 1)
+        for row, column in np.ndindex(*panels.shape):
+            draw_panel(panels[row, column], [_part(line, row, regimes[column]) for line in lines], against, scale)
+        _scale_errors(panels, used, against)
+        _label(panels, regimes, shown, against)
+        _add_legend(figure, lines, used)
+    return figure
+
+
+def _of_rows(numbers: pd.DataFrame, shown: Facets, against: str) -> pd.DataFrame:
+    """The numbers of the combinations drawn, with the row each is in; only finite numbers of shots are drawn along."""
+    finite = numbers[np.isfinite(numbers["evaluation_shots"])] if against == "evaluation_shots" else numbers
+    rows = shown.drawn.assign(row=range(len(shown.drawn)))
+    return finite.merge(rows, on=shown.axes) if shown.axes else finite.assign(row=0)
+
+
+def _part(line: Curve, row: int, regime: str) -> Curve:
+    """The part of a curve that is in one panel."""
+    inside = (line.numbers["row"] == row) & (line.numbers["regime"] == regime)
+    return dataclasses.replace(line, numbers=line.numbers[inside])
+
+
+def _scale_errors(panels: np.ndarray, used: pd.DataFrame, against: str) -> None:
+    """Give every row the error axis that holds its means, its theory and a noise floor near them; linear for a short one against cosine."""
+    errors = ["theory", "trained"]
+    logarithmic = against != "cosine" or decades(used[errors].to_numpy()) > LINEAR_DECADES
+    for row, axes in enumerate(panels[:, 0]):
+        numbers = used[used["row"] == row]
+        values = numbers[errors].to_numpy().ravel()
+        set_error_scale(axes, np.concatenate([values, _near_floor(numbers)]), logarithmic=logarithmic)
+
+
+def _near_floor(numbers: pd.DataFrame) -> np.ndarray:
+    """Noise floors no more than a decade below the errors: those worth showing."""
+    floor = numbers["noise_std"].to_numpy() ** 2
+    return floor[floor > numbers[["theory", "trained"]].min(axis=None) / 10]
+
+
+def _label(panels: np.ndarray, regimes: list[str], shown: Facets, against: str) -> None:
+    """Write the regimes above, the settings of each row at its right, and the axes."""
+    for axes, regime in zip(panels[0], regimes, strict=True):
+        axes.set_title(TITLES[regime], fontsize=8 if len(regimes) < 5 else 7)
+    for axes in panels[-1]:
+        axes.set_xlabel(LABELS.get(against, against.replace("_", " ")))
+    for axes in panels[:, 0]:
+        axes.set_ylabel("$n$-shot error" if against == "evaluation_shots" else "error")
+    for axes, (_, settings) in zip(panels[:, -1], shown.drawn.iterrows(), strict=True):
+        parts = [f"{SYMBOLS.get(axis, axis.replace('_', ' '))} = {_text(settings[axis])}" for axis in shown.axes]
+        text = "\n".join(textwrap.wrap(", ".join(parts), 34))
+        axes.annotate(text, (1, 0.5), (4, 0), xycoords="axes fraction", textcoords="offset points", rotation=270, va="center", fontsize=7)
+
+
+def _text(value: object) -> str:
+    """A setting as a reader would write it."""
+    if not isinstance(value, float | int | np.number):
+        return str(value)
+    number = float(value)
+    if math.isinf(number):
+        return r"$\infty$"
+    return tick_label(number if number.is_integer() else float(f"{number:.3g}"))
+
+
+def _add_legend(figure: Figure, lines: list[Curve], used: pd.DataFrame) -> None:
+    """Add one legend above: the curves, then what lines and points are."""
+    handles = [Line2D([], [], color=line.color, linestyle=line.linestyle, label=line.label) for line in lines]
+    if used["trained"].notna().any():
+        for handle, line in zip(handles, lines, strict=True):
+            handle.set(marker=line.marker, markersize=3.5, markerfacecolor="white", markeredgewidth=0.8)
+        handles.append(
+            Line2D(
+                [], [], color=GREY, marker="o", markersize=3.5, markerfacecolor="white", linestyle="none", label="trained, 95 % interval"
+            )
+        )
+    handles.append(Line2D([], [], color=GREY, label="theory"))
+    if len(_near_floor(used)):
+        handles.append(Line2D([], [], label=r"noise floor $\sigma^2$", **FLOOR))
+    widths = [LETTER * (len(re.sub(r"\\[a-z]+|[${}_]", "", str(handle.get_label()))) + HANDLE) for handle in handles]
+    columns = range(len(widths), 1, -1)
+    fitting = (number for number in columns if sum(max(part) for part in np.array_split(widths, number)) <= figure.get_figwidth())
+    figure.legend(handles=handles, loc="outside upper center", ncols=next(fitting, 1))

@@ -1,0 +1,176 @@
+"""The folder of a sweep: a manifest, one file a finished chunk, one note a failed one. What is done is what has its name."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lsa_jax import store
+from lsa_jax.errors import InputError
+from lsa_jax.sweeps import records
+from lsa_jax.sweeps.plan import Group
+from lsa_jax.sweeps.records import Chunk
+from lsa_jax.sweeps.spec import Spec
+
+MANIFEST = "sweep.json"
+STALE_SECONDS = 3600.0
+"""Age from which a half-written file is taken for what a killed process left."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """Where a sweep is kept."""
+
+    out: Path
+
+    @property
+    def chunks(self) -> Path:
+        """Folder of the finished chunks."""
+        return self.out / "chunks"
+
+    @property
+    def params(self) -> Path:
+        """Folder of trained parameters, if they are saved."""
+        return self.out / "params"
+
+    @property
+    def failed(self) -> Path:
+        """Folder of the notes on failed chunks."""
+        return self.out / "failed"
+
+    def claim(self, spec: Spec, cells: int) -> None:
+        """Make this the folder of a sweep, or find the same sweep begun there.
+
+        Args:
+            spec: the sweep.
+            cells: number of its cells.
+
+        Raises:
+            ValueError: if it holds another sweep, or something else.
+            OSError: if it cannot be written.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"{self.out} is a file; --out must name a folder")
+        manifest = self.out / MANIFEST
+        if not manifest.exists():
+            foreign = [path.name for path in self.out.glob("*") if not path.match(store.PARTIAL)]
+            if foreign and not manifest.exists():
+                raise InputError(f"{self.out} holds files that are no sweep's ({foreign[0]}): choose another --out")
+            self.out.mkdir(parents=True, exist_ok=True)
+            content = {"format": records.FORMAT, "digest": spec.digest, "cells": cells, "spec": spec.as_dict()}
+            store.save_json(manifest, {**content, "environment": store.environment()}, replace=False)
+        found = self.manifest()
+        if found["digest"] != spec.digest:
+            changes = _difference(found["spec"], spec.as_dict())
+            raise InputError(f"{self.out} holds a different sweep ({changes}): choose another --out, or delete the folder")
+        for folder in (self.chunks, self.failed):
+            folder.mkdir(exist_ok=True)
+        self._sweep_up()
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the folder says it is.
+
+        Returns:
+            Its manifest.
+
+        Raises:
+            ValueError: if it is not a sweep's folder, or of another record format.
+        """
+        try:
+            content = store.load_json(self.out / MANIFEST)
+            found = content["format"], content["digest"], content["spec"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{self.out} is not the folder of a sweep (no readable {MANIFEST}): give the --out of `lsa-jax sweep`"
+            ) from None
+        if found[0] != records.FORMAT:
+            raise InputError(f"{self.out} has record format {found[0]}, this version reads {records.FORMAT}: use the version that wrote it")
+        return content
+
+    def finished(self, digest: str) -> tuple[dict[Chunk, dict[str, int]], list[Path]]:
+        """Return the finished chunks with their counts, and the files that are cut short or damaged.
+
+        Args:
+            digest: the sweep they must belong to.
+
+        Returns:
+            Counts by chunk, and damaged files.
+        """
+        counts, damaged = {}, []
+        for path in sorted(self.chunks.glob("*.parquet")):
+            chunk = Chunk.of(path)
+            if chunk is None:
+                continue
+            found = records.counts(path, digest)
+            if found is None:
+                damaged.append(path)
+            else:
+                counts[chunk] = found
+        return counts, damaged
+
+    def note_failure(self, chunk: Chunk, error: BaseException) -> None:
+        """Record that a chunk failed; it is tried again when the sweep is run again."""
+        text = f"{type(error).__name__}: {error}"
+        store.save_json(self.failed / f"{chunk.name}.json", {"lineages": dataclasses.astuple(chunk), "error": text})
+
+    def failures(self) -> dict[Chunk, str]:
+        """Return the failed chunks and their errors."""
+        notes = [store.load_json(path) for path in sorted(self.failed.glob("*.json"))]
+        return {Chunk(*note["lineages"]): note["error"] for note in notes}
+
+    def clear_failures(self) -> None:
+        """Forget failures, before what failed is tried again."""
+        for path in self.failed.glob("*.json"):
+            path.unlink(missing_ok=True)
+
+    def _sweep_up(self) -> None:
+        """Delete what processes killed long ago left half-written."""
+        for path in self.out.rglob(store.PARTIAL):
+            try:
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+
+def remaining(group: Group, done: list[Chunk], first: int, last: int) -> list[Chunk]:
+    """Return what is left to do of a range of a group's lineages.
+
+    Args:
+        group: the group.
+        done: finished chunks of any group.
+        first: the first lineage of the range.
+        last: the one after its last.
+
+    Returns:
+        The gaps, in order.
+
+    Example:
+        >>> from lsa_jax.sweeps import plan, spec
+        >>> (group,) = plan.plan(spec.read({"seed": "0:10"}))
+        >>> [(gap.first, gap.last) for gap in remaining(group, [Chunk(0, 2, 5)], 0, 10)]
+        [(0, 2), (5, 10)]
+    """
+    gaps, reached = [], first
+    for chunk in sorted(chunk for chunk in done if chunk.group == group.number):
+        if chunk.first > reached:
+            gaps.append(Chunk(group.number, reached, min(chunk.first, last)))
+        reached = max(reached, chunk.last)
+    if reached < last:
+        gaps.append(Chunk(group.number, reached, last))
+    return [gap for gap in gaps if gap.first < gap.last]
+
+
+def _difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What two specs differ in, in a few words."""
+
+    def flat(spec: Mapping[str, Any]) -> dict[str, str]:
+        blocks = {f"{name} of cells {place}": value for place, block in enumerate(spec["cells"]) for name, value in block.items()}
+        return {name: json.dumps(value) for name, value in {**blocks, **{key: spec[key] for key in spec if key != "cells"}}.items()}
+
+    one, other = flat(there), flat(asked)
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    shown = [f"{name.removesuffix(' of cells 0')} {one.get(name, 'none')} there, {other.get(name, 'none')} asked" for name in names[:4]]
+    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,148 @@
+"""Which part of a sweep this process works on, and on which devices: processes share nothing but the folder."""
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lsa_jax.errors import InputError
+
+SHARD = re.compile(r"(\d+)/(\d+)")
+DAY = 86_400
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Part `index` of `count` equal parts, counted from 0."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0 <= self.index < self.count:
+            raise InputError(f"shard is {self.index}/{self.count}; it must be I/N with I from 0 to N - 1")
+
+    def of(self, total: int) -> tuple[int, int]:
+        """Return where this part of `total` things begins and ends."""
+        return total * self.index // self.count, total * (self.index + 1) // self.count
+
+    def within(self, outer: "Share") -> "Share":
+        """Return this part of a part."""
+        return Share(outer.index * self.count + self.index, outer.count * self.count)
+
+
+def read_share(text: str | None, environment: Mapping[str, str] = os.environ) -> Share:
+    """Return the share that `--shard I/N` names, else that of a SLURM job array, else all.
+
+    Args:
+        text: the flag; None where it was not given.
+        environment: the environment's variables.
+
+    Returns:
+        The share.
+
+    Raises:
+        ValueError: if the text is not I/N with 0 <= I < N.
+
+    Example:
+        >>> read_share(None, {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"})
+        Share(index=2, count=4)
+    """
+    if text is not None:
+        match = SHARD.fullmatch(text.strip())
+        if not match:
+            raise InputError(f"--shard got {text!r}; it must be I/N with I from 0 to N - 1, for example 0/4")
+        return Share(int(match[1]), int(match[2]))
+    if "SLURM_ARRAY_TASK_ID" not in environment:
+        return Share()
+    number, first = int(environment["SLURM_ARRAY_TASK_ID"]), int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
+    step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
+    return Share((number - first) // step, int(environment["SLURM_ARRAY_TASK_COUNT"]))
+
+
+def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Share:
+    """Join the other processes of the job, if there are any, and return this one's share.
+
+    Found from SLURM (`srun`), Open MPI and TPU pods, or from the arguments. Processes go on when another one dies.
+
+    Args:
+        coordinator: address `host:port` of process 0.
+        num_processes: how many there are.
+        process_id: which one this is.
+
+    Returns:
+        This process's share.
+
+    Raises:
+        ValueError: if only some of the three are given, or the process is out of range.
+    """
+    given = [coordinator, num_processes, process_id]
+    if any(part is not None for part in given) and any(part is None for part in given):
+        raise InputError("give --coordinator, --num-processes and --process-id together, or none of them")
+    if process_id is not None and num_processes is not None:
+        Share(process_id, num_processes)
+    if coordinator is None and not launched_together(os.environ):
+        return Share()
+    jax.config.update("jax_enable_recoverability", True)
+    host, _, port = (coordinator or "").rpartition(":")
+    bind = f"{host}:{port}" if coordinator and process_id == 0 else None
+    jax.distributed.initialize(coordinator, num_processes, process_id, coordinator_bind_address=bind, shutdown_timeout_seconds=7 * DAY)
+    return Share(jax.process_index(), jax.process_count())
+
+
+def launched_together(environment: Mapping[str, str]) -> bool:
+    """Tell whether a launcher that JAX knows started several processes.
+
+    Args:
+        environment: the environment's variables.
+
+    Returns:
+        True under `srun` with several tasks, `mpirun` with several ranks, or on a TPU pod.
+    """
+    sizes = (environment.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    pod = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+    return pod or any(size.isdigit() and int(size) > 1 for size in sizes)
+
+
+def local_mesh(device: str = "default") -> Mesh:
+    """Return this process's devices as a mesh along which lineages are spread.
+
+    Args:
+        device: a platform, `cpu`, `gpu` or `tpu`; `default` is the best there is.
+
+    Returns:
+        The mesh.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    try:
+        devices = jax.local_devices(backend=None if device == "default" else device)
+    except RuntimeError:
+        raise InputError(f"device is {device!r}, which this machine does not have; it has {jax.local_devices()[0].platform}") from None
+    return Mesh(np.array(devices), ("lineage",))
+
+
+def memory(mesh: Mesh) -> float:
+    """Return the memory a program may take on each device, in bytes.
+
+    Args:
+        mesh: the devices.
+
+    Returns:
+        Four fifths of the device's memory, or of what the host has free for each CPU device.
+    """
+    stats = mesh.devices.flat[0].memory_stats() if mesh.devices.flat[0].platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return 0.8 * stats["bytes_limit"]
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return math.inf
+    return 0.8 * free / mesh.devices.size

@@ -1,0 +1,201 @@
+"""Records of a sweep in long form: one row an error, one Parquet file a finished chunk."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lsa_jax import store
+from lsa_jax.errors import InputError
+from lsa_jax.sweeps.compiled import Outcome
+from lsa_jax.sweeps.plan import TRACED, Group
+from lsa_jax.sweeps.spec import TEST_TASKS, Spec
+
+FORMAT = 1
+"""Version of the record format; raised whenever columns or their meaning change."""
+
+METRICS = ("risk", "optimum_risk", "simulated_risk", "standard_error")
+NAME = re.compile(r"group-(\d+)-lineages-(\d+)-(\d+)\.parquet")
+FORMAT_KEY, DIGEST_KEY, ROWS_KEY, COUNTS_KEY = b"lsa_jax.format", b"lsa_jax.spec", b"lsa_jax.rows_per_lineage", b"lsa_jax.counts"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Chunk:
+    """Consecutive lineages of a group, from `first` to before `last`: what is trained in one call and stored in one file."""
+
+    group: int
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"group-{self.group:05d}-lineages-{self.first:09d}-{self.last:09d}.parquet"
+
+    @classmethod
+    def of(cls, path: Path) -> "Chunk | None":
+        """Return the chunk a file is named for; None if it is no chunk's."""
+        match = NAME.fullmatch(path.name)
+        return cls(*map(int, match.groups())) if match else None
+
+
+def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Table:
+    """Lay out what was measured of a chunk as records.
+
+    Args:
+        spec: the sweep.
+        group: the group of the chunk.
+        chunk: the chunk.
+        outcome: what it came to, with at least as many lineages as the chunk has.
+
+    Returns:
+        Columns for every axis, `test_task`, `cosine`, `evaluation_shots`, `metric`, `value`, `diverged` and `above_minimum`; its metadata
+        tell the format, the sweep and the environment.
+    """
+    count = chunk.last - chunk.first
+    found = [outcome.measured[group.model_of(*branch)] for branch in group.branches]
+    metrics = [name for name in METRICS if getattr(found[0], name) is not None]
+    values = np.stack([np.stack([np.asarray(getattr(one, name)) for name in metrics], axis=1) for one in found], axis=1)[:count]
+    diverged = np.stack([np.asarray(one.diverged) for one in found], axis=1)[:count]
+    missed = np.asarray(outcome.above_minimum)[:count]
+    shape = values.shape
+
+    def along(axis: int, entries: np.ndarray) -> np.ndarray:
+        index = [np.newaxis] * len(shape)
+        index[axis] = slice(None)
+        return np.broadcast_to(entries[tuple(index)], shape).ravel()
+
+    def texts(axis: int, entries: list[str]) -> pa.DictionaryArray:
+        known = list(dict.fromkeys(entries))
+        return pa.DictionaryArray.from_arrays(along(axis, np.array([known.index(entry) for entry in entries], np.int32)), known)
+
+    def constant(value: Any) -> Any:
+        return texts(0, [value] * count) if isinstance(value, str) else np.full(values.size, value)
+
+    rows = group.lineages.iloc[chunk.first : chunk.last]
+    columns: dict[str, Any] = {"regime": texts(1, [regime for regime, _ in group.branches])}
+    columns |= {name: constant(value) for name, value in group.shared.items()}
+    columns |= {name: along(0, rows[name].to_numpy()) for name in TRACED}
+    columns |= {
+        "fine_tuning_shots": along(1, np.array([shots for _, shots in group.branches])),
+        "test_task": texts(3, [task_name(cosine) for cosine in spec.cosines]),
+        "cosine": along(3, np.array(spec.cosines)),
+        "evaluation_shots": along(4, np.array(spec.evaluation_shots)),
+        "metric": texts(2, metrics),
+        "value": values.ravel(),
+        "diverged": _flags(diverged, shape),
+        "above_minimum": along(0, missed),
+    }
+    lost = {"diverged": int(diverged.sum()), "above_minimum": int(missed.sum()) * len(found)}
+    return pa.table(columns).replace_schema_metadata({
+        FORMAT_KEY: str(FORMAT),
+        DIGEST_KEY: spec.digest,
+        ROWS_KEY: str(values[0].size),
+        COUNTS_KEY: json.dumps({"cells": diverged.size, **lost}),
+        b"lsa_jax.environment": json.dumps(store.environment()),
+    })
+
+
+def task_name(cosine: float) -> str:
+    """Return the name of a test task: `target`, `opposite`, or its cosine to the target task."""
+    named = {value: name for name, value in TEST_TASKS.items()}
+    return named.get(cosine, f"cosine {cosine:g}")
+
+
+def save(path: Path, table: pa.Table) -> None:
+    """Write a chunk's records, whole or not at all.
+
+    Args:
+        path: the file.
+        table: the records.
+    """
+    with store.replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def counts(path: Path, digest: str) -> dict[str, int] | None:
+    """Return what a chunk's file counts, from its footer alone: cells, and how many diverged or started above the minimum.
+
+    Args:
+        path: the file.
+        digest: the sweep it must belong to.
+
+    Returns:
+        The counts; None if the file is cut short or damaged, so that it is computed again.
+
+    Raises:
+        ValueError: if it was written in another format, or by another sweep.
+    """
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return None
+    written = metadata.get(FORMAT_KEY, b"none").decode()
+    if written != str(FORMAT):
+        raise InputError(
+            f"{path} has record format {written}, this version reads {FORMAT}: use another --out, or the version that wrote it"
+        )
+    if metadata[DIGEST_KEY].decode() != digest:
+        raise InputError(f"{path} belongs to another sweep: move it away, or use another --out")
+    return json.loads(metadata[COUNTS_KEY])
+
+
+def load(paths: list[Path]) -> pa.Table:
+    """Read the records of chunks; lineages that two files hold are taken from one of them.
+
+    Args:
+        paths: the files of the chunks.
+
+    Returns:
+        All records.
+
+    Raises:
+        ValueError: if a file is cut short or damaged.
+    """
+    tables, group, reached = [], -1, 0
+    for chunk, path in sorted((chunk, path) for path in paths if (chunk := Chunk.of(path))):
+        reached = reached if chunk.group == group else 0
+        group = chunk.group
+        if chunk.last <= reached:
+            continue
+        try:
+            table = pq.ParquetFile(path, memory_map=True).read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{path} cannot be read ({error}): run the sweep again, which computes it again") from None
+        per_lineage = int(table.schema.metadata[ROWS_KEY])
+        tables.append(table.slice(max(reached - chunk.first, 0) * per_lineage))
+        reached = chunk.last
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def covered(chunks: list[Chunk], cells: Mapping[Chunk, int]) -> int:
+    """Return how many cells chunks hold together, those that two of them hold counted once.
+
+    Args:
+        chunks: the chunks.
+        cells: number of cells of each.
+
+    Returns:
+        The number.
+    """
+    total, group, reached = 0, -1, 0
+    for chunk in sorted(chunks):
+        reached = reached if chunk.group == group else 0
+        group = chunk.group
+        new = max(chunk.last - max(reached, chunk.first), 0)
+        total += cells[chunk] * new // (chunk.last - chunk.first)
+        reached = max(reached, chunk.last)
+    return total
+
+
+def _flags(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Flags of every model of every lineage, for each of its records."""
+    return np.broadcast_to(flags[:, :, None, None, None], shape).ravel()

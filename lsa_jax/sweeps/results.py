@@ -1,0 +1,128 @@
+"""The records of a sweep as pandas and xarray objects, and as files for other programs."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from lsa_jax import checks, store
+from lsa_jax.errors import InputError
+from lsa_jax.sweeps import records
+from lsa_jax.sweeps.axes import AXES
+from lsa_jax.sweeps.folder import Folder
+
+if TYPE_CHECKING:
+    import xarray
+
+FORMATS = ("csv", "parquet", "netcdf")
+COORDINATES = (*AXES, "test_task", "evaluation_shots")
+LARGEST_CUBE = 20
+"""Entries of a labelled array for each record, above which a sweep is too sparse for one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything a sweep has on disk so far.
+
+    Args:
+        table: the records, see `lsa_jax.sweeps.records.to_table`.
+    """
+
+    table: pa.Table
+
+    @functools.cached_property
+    def frame(self) -> pd.DataFrame:
+        """The records as a pandas table in long form; texts are categories."""
+        return self.table.to_pandas()
+
+    @functools.cached_property
+    def dataset(self) -> "xarray.Dataset":
+        """The records as labelled arrays, one variable a metric, one dimension an axis with several values; NaN where there is no cell.
+
+        Raises:
+            ValueError: if the sweep is a sparse list of points, whose product would not fit.
+        """
+        import xarray
+
+        frame = self.frame
+        names = [name for name in COORDINATES if frame[name].nunique() > 1]
+        size = int(np.prod([frame[name].nunique() for name in names], dtype=float)) * frame["metric"].nunique()
+        if size > LARGEST_CUBE * len(frame):
+            raise InputError(f"the product of all axes has {size} entries for {len(frame)} records: use the pandas table of this sweep")
+        index = [frame[name].astype(str) if isinstance(frame[name].dtype, pd.CategoricalDtype) else frame[name] for name in names]
+        metrics = frame["metric"].astype(str)
+        columns: dict[str, xarray.DataArray] = {}
+        for metric in metrics.unique():
+            rows = (metrics == metric).to_numpy()
+            levels = pd.MultiIndex.from_arrays([column[rows] for column in index], names=names) if names else None
+            series = pd.Series(frame["value"].to_numpy()[rows], index=levels)
+            columns[metric] = series.to_xarray() if names else xarray.DataArray(series.iloc[0])
+        flags = {name: self._flag(name, index, names) for name in ("diverged", "above_minimum")} if names else {}
+        fixed = {name: frame[name].iloc[0] for name in COORDINATES if name not in names}
+        return xarray.Dataset({**columns, **flags}).assign_coords(fixed)
+
+    def _flag(self, name: str, index: list[pd.Series], names: list[str]) -> Any:
+        """A flag of every model as a labelled array of 0, 1, and NaN where there is no cell."""
+        kept = [place for place, axis in enumerate(names) if axis in AXES]
+        if not kept:
+            import xarray
+
+            return xarray.DataArray(float(self.frame[name].iloc[0]))
+        levels = [index[place] for place in kept]
+        flags = self.frame[name].astype(float).groupby(levels, observed=True).max()
+        flags.index.names = [names[place] for place in kept]
+        return flags.to_xarray()
+
+
+def load(out: str | Path) -> Results:
+    """Read the records of a sweep, finished or not.
+
+    Args:
+        out: the folder of the sweep.
+
+    Returns:
+        The records: `frame` for pandas, `dataset` for xarray.
+
+    Raises:
+        ValueError: if the folder is not a sweep's, holds no finished chunk, or a file is damaged or of another format.
+    """
+    folder = Folder(Path(out))
+    digest = folder.manifest()["digest"]
+    finished, damaged = folder.finished(digest)
+    if damaged:
+        raise InputError(f"{damaged[0]} is cut short or damaged ({len(damaged)} such files): run the sweep again, which computes it again")
+    if not finished:
+        raise InputError(f"{out} holds no finished chunk yet: run the sweep first")
+    return Results(records.load([folder.chunks / chunk.name for chunk in finished]))
+
+
+def export(out: Path, file_format: str, to: Path | None = None) -> Path:
+    """Write the records of a sweep to one file.
+
+    Args:
+        out: the folder of the sweep.
+        file_format: `csv`, `parquet` or `netcdf`.
+        to: the file; by default `records` in the folder, with the suffix of the format.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: if the format is unknown, or see `load`.
+    """
+    checks.as_choice("format", file_format, FORMATS)
+    results, path = load(out), to or out / f"records.{'nc' if file_format == 'netcdf' else file_format}"
+    with store.replacing(path) as temporary:
+        if file_format == "csv":
+            pyarrow.csv.write_csv(results.table, temporary)
+        elif file_format == "parquet":
+            pyarrow.parquet.write_table(results.table, temporary, compression="zstd")
+        else:
+            results.dataset.to_netcdf(temporary, engine="h5netcdf")
+    return path
