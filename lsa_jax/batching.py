@@ -17,7 +17,10 @@ from jaxtyping import Array
 LARGEST_PRODUCT = 4096
 """Multiplications of one matrix product, above which it is left to the matrix-product kernels."""
 
-Values = list[Array]
+Value = Any
+"""An array, a traced one, or a constant of the program."""
+
+Values = list[Value]
 Flags = list[bool]
 """Which values carry the batch as their last axis; the others are shared by all of it."""
 
@@ -60,12 +63,12 @@ def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None 
 
 def _evaluate(program: core.ClosedJaxpr, values: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
     """Evaluate a program, each operation over the whole batch."""
-    known: dict[Any, tuple[Array, bool]] = {}
+    known: dict[Any, tuple[Value, bool]] = {}
 
-    def write(variables: Sequence[Any], values: Sequence[Array], flags: Sequence[bool]) -> None:
+    def write(variables: Sequence[Any], values: Sequence[Value], flags: Sequence[bool]) -> None:
         known.update(zip(variables, zip(values, flags, strict=True), strict=True))
 
-    def read(variable: Any) -> tuple[Array, bool]:
+    def read(variable: Any) -> tuple[Value, bool]:
         return (variable.val, False) if isinstance(variable, core.Literal) else known[variable]
 
     write(program.jaxpr.constvars, program.consts, [False] * len(program.consts))
@@ -119,7 +122,7 @@ def _aligned(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int)
     return aligned, [flag or _shape(variable) == shape for variable, flag in zip(equation.invars, flags, strict=True)]
 
 
-def _spread(value: Array, flag: bool, size: int) -> Array:
+def _spread(value: Value, flag: bool, size: int) -> Array:
     """The value with the batch as its last axis."""
     return value if flag else jnp.broadcast_to(jnp.asarray(value)[..., None], (*jnp.shape(value), size))
 

@@ -12,7 +12,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lsa_jax import checks, exit_codes, plotting, store
+from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.sweeps import estimate, plan, processes, records, results, run, spec
 from lsa_jax.sweeps.folder import Folder
@@ -170,6 +170,8 @@ def plot(out: Path, against: str | None, to: Path | None) -> int:
     Returns:
         The exit code.
     """
+    from lsa_jax import plotting
+
     frame, folder = results.load(out).frame, to or out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(soft_wrap=True, highlight=False)
@@ -178,6 +180,9 @@ def plot(out: Path, against: str | None, to: Path | None) -> int:
         figure = plotting.plot_sweep(numbers, axis)
         store.save_figure(folder / f"error_against_{axis}", figure)
         store.save_table(folder / f"error_against_{axis}", numbers)
+        rows = plotting.facets(numbers, axis)
+        if len(rows.drawn) < rows.total:
+            console.print(f"{len(rows.drawn)} of {rows.total} combinations of {', '.join(rows.axes)} drawn; the numbers hold all")
         console.print(f"written: {folder / f'error_against_{axis}'}.pdf, .png and the numbers as .csv and .parquet")
     return exit_codes.DONE
 

@@ -1,6 +1,7 @@
 """Task priors: the laws from which pretraining draws the regression vector θ."""
 
 import dataclasses
+from typing import Any
 
 import chex
 import jax
@@ -77,12 +78,12 @@ class SpherePrior:
         object.__setattr__(self, "dim", checks.as_count("dim", dim))
         object.__setattr__(self, "radius", checks.as_scale("radius", radius, minimum=0.0, zero_allowed=False))
 
-    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[jax.tree_util.GetAttrKey, Array], ...], int]:
+    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[jax.tree_util.GetAttrKey, Any], ...], int]:
         """The radius is a leaf; the dimension is static."""
         return ((jax.tree_util.GetAttrKey("radius"), self.radius),), self.dim
 
     @classmethod
-    def tree_unflatten(cls, dim: int, leaves: tuple[Array, ...]) -> "SpherePrior":
+    def tree_unflatten(cls, dim: int, leaves: tuple[Any, ...]) -> "SpherePrior":
         """Rebuild without checks: JAX puts placeholders and batches in the leaves."""
         prior = object.__new__(cls)
         object.__setattr__(prior, "dim", dim)

@@ -33,7 +33,7 @@ def as_choice(*choices: str) -> Callable[[str, Any], str]:
     return lambda name, value: checks.as_choice(name, value, choices)
 
 
-def as_whole(minimum: int, maximum: float = math.inf) -> Callable[[str, Any], int]:
+def as_whole(minimum: int, maximum: int | float = math.inf) -> Callable[[str, Any], int]:
     """Return the check of a whole number."""
 
     def check(name: str, value: Any) -> int:
@@ -85,9 +85,9 @@ AXES: dict[str, Axis] = {
     "covariance": Axis("isotropic", as_text),
     "prior": Axis("sphere", as_text),
     "pretraining_shots": Axis(20, as_shots(1)),
-    "noise_std": Axis(0.1**0.5, as_real(0)),
-    "learning_rate": Axis(0.01, as_real(0, above=True)),
-    "init_std": Axis(0.05, as_real(0, above=True)),
+    "noise_std": Axis(0.1**0.5, as_real(0.0)),
+    "learning_rate": Axis(0.01, as_real(0.0, above=True)),
+    "init_std": Axis(0.05, as_real(0.0, above=True)),
     "seed": Axis("0:8", as_whole(0, LARGEST_SEED)),
     "regime": Axis(["pretrained", "full", "value", "value_auxiliary"], as_choice(*REGIMES)),
     "fine_tuning_shots": Axis(20, as_shots(1)),
@@ -115,7 +115,7 @@ def values_of(name: str, written: Any, check: Callable[[str, Any], Value]) -> tu
         ValueError: if there are none, one is out of range, or one is there twice.
 
     Example:
-        >>> values_of("dim", "4:12:4", as_whole(1)), values_of("noise_std", "logspace(0.01, 1, 3)", as_real(0))
+        >>> values_of("dim", "4:12:4", as_whole(1)), values_of("noise_std", "logspace(0.01, 1, 3)", as_real(0.0))
         ((4, 8), (0.01, 0.1, 1.0))
     """
     listed = written if isinstance(written, Sequence) and not isinstance(written, str) else [written]

@@ -147,6 +147,13 @@ def _in_turn(protocol: Protocol, mesh: Mesh) -> bool:
 
     On a CPU, batches of larger factorisations and matrix products can wait for each other's threads for ever (seen at d = 64 on two cores
     with jax 0.10.2); one after another they do not.
+
+    Args:
+        protocol: what is static.
+        mesh: the devices.
+
+    Returns:
+        True on a single CPU device in dimensions where it matters.
     """
     return protocol.dim > LARGEST_DIM_BATCH_LAST and mesh.devices.flat[0].platform == "cpu" and mesh.devices.size == 1
 

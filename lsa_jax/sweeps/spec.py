@@ -139,7 +139,7 @@ def _checked(blocks: tuple[Axes, ...], shared: Mapping[str, Any]) -> Spec:
     spec = Spec(
         blocks=blocks,
         evaluation_shots=tuple(map(float, values_of("evaluation_shots", shared["evaluation_shots"], as_shots(0)))),
-        cosines=tuple(map(float, values_of("test_tasks", cosines, as_real(-1, maximum=1)))),
+        cosines=tuple(map(float, values_of("test_tasks", cosines, as_real(-1.0, maximum=1.0)))),
         simulation_prompts=as_whole(0)("simulation_prompts", shared["simulation_prompts"]),
         dtype=as_choice("float32", "float64")("dtype", shared["dtype"]),
         matmul_precision=as_choice("highest", "high", "default")("matmul_precision", shared["matmul_precision"]),

@@ -1,0 +1,144 @@
+"""Specs and plans: what a sweep says, what it means, and how its cells share models and programs."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from lsa_jax.sweeps import axes, plan, processes, spec
+from lsa_jax.sweeps.processes import Share
+
+REFUSED = {
+    "unknown key": ({"nosie_std": 0.1}, "unknown key 'nosie_std'.*Did you mean 'noise_std'"),
+    "unknown key of a point": ({"points": [{"dimm": 3}]}, "unknown key 'dimm'.*Did you mean 'dim'"),
+    "evaluation in a point": ({"points": [{"evaluation_shots": 3}]}, "unknown key 'evaluation_shots'"),
+    "empty axis": ({"dim": []}, r"axis dim is empty \(\[\]\); give it at least one value"),
+    "empty range": ({"seed": "5:5"}, r"axis seed is empty \('5:5'\)"),
+    "negative seed": ({"seed": [-1]}, "seed is -1; it must be a whole number, from 0 to 4294967295"),
+    "seed too large": ({"seed": 2**32}, "seed is 4294967296; it must be a whole number, from 0 to 4294967295"),
+    "seed twice": ({"seed": ["0:3", 2]}, "axis seed holds 2 twice; give each value once"),
+    "range with step 0": ({"dim": "2:8:0"}, "axis dim has the range '2:8:0'; its step must be at least 1"),
+    "logspace of exponents": ({"noise_std": "logspace(-2, 0, 3)"}, "first and last must be above 0, as values and not as exponents"),
+    "logspace of words": ({"noise_std": "logspace(a, 1, 3)"}, "'a'; it must be a number"),
+    "unknown regime": ({"regime": "ful"}, "unknown regime 'ful'.*Did you mean 'full'"),
+    "unknown gradient": ({"gradient": "exact"}, "unknown gradient 'exact'"),
+    "text for a number": ({"noise_std": "loud"}, "noise_std is 'loud'; it must be a finite number, at least 0"),
+    "number for a text": ({"covariance": 3}, "covariance is 3; it must be a text such as 'isotropic'"),
+    "no shots to pretrain on": ({"pretraining_shots": 0}, "pretraining_shots is 0; it must be a whole number, at least 1"),
+    "cosine above 1": ({"test_tasks": [1.5]}, "test_tasks is 1.5; it must be a finite number, at least -1 and at most 1"),
+    "cosine in one dimension": ({"dim": 1, "test_tasks": [0.5]}, "dim 1 knows the tasks target and opposite only"),
+    "one prompt to simulate with": ({"simulation_prompts": 1}, "a standard error needs at least 2"),
+    "infinite prompts from a pool": (
+        {"gradient": "sampled", "pool_size": 10, "fine_tuning_shots": "inf"},
+        "prompts from a pool are finite",
+    ),
+    "points that are no list": ({"points": 3}, r"points is 3; it must be a list of tables, \[\[points\]\]"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_specs_are_refused(case: str) -> None:
+    written, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        spec.read(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [({"covariance": "power_low:1"}, "unknown covariance 'power_low'"), ({"prior": "sphere:0"}, "prior is 'sphere:0'; its size must be")],
+)
+def test_laws_are_checked_before_anything_is_computed(written: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan.plan(spec.read(written))
+
+
+def test_ranges_are_half_open_and_spacings_include_their_ends() -> None:
+    read = spec.read({"dim": "4:13:4", "noise_std": "logspace(0.01, 1, 3)", "pretraining_shots": "logspace(1, 4, 9)", "seed": ["0:2", 9]})
+    (block,) = read.blocks
+    assert block["dim"] == (4, 8, 12)
+    assert block["noise_std"] == (0.01, 0.1, 1.0)
+    assert block["pretraining_shots"] == (1.0, 2.0, 3.0, 4.0)
+    assert block["seed"] == (0, 1, 9)
+    assert axes.values_of("x", "linspace(-1, 1, 5)", axes.as_real(-1.0)) == (-1, -0.5, 0, 0.5, 1)
+
+
+def test_equal_sweeps_are_equal_however_written() -> None:
+    one = spec.read({"seed": "0:4", "evaluation_shots": ["0:3", "inf"], "test_tasks": ["target"]})
+    other = spec.read({"seed": [0, 1, 2, 3], "evaluation_shots": [0, 1, 2, math.inf], "test_tasks": 1})
+    assert one.digest == other.digest
+    assert one.digest != spec.read({"seed": "0:5"}).digest
+
+
+def test_files_and_overrides(tmp_path: Path) -> None:
+    toml, python, wrong = tmp_path / "a.toml", tmp_path / "a.py", tmp_path / "b.toml"
+    toml.write_text('dim = [3, 4]\n[[points]]\nnoise_std = 0.5\n[[points]]\nregime = "full"\n')
+    python.write_text("spec = {'dim': [n for n in (3, 4)], 'points': [{'noise_std': 0.5}, {'regime': 'full'}]}\n")
+    assert spec.read(toml).digest == spec.read(python).digest
+    assert spec.read(toml, ["dim=[7]", "covariance=power_law:1"]).blocks[1]["dim"] == (7,)
+    assert spec.read(toml, ["covariance=power_law:1"]).blocks[0]["covariance"] == ("power_law:1",)
+    wrong.write_text("dim = = 3")
+    with pytest.raises(ValueError, match="is not TOML"):
+        spec.read(wrong)
+    python.write_text("grid = {}")
+    with pytest.raises(ValueError, match="defines no dictionary `spec`"):
+        spec.read(python)
+    with pytest.raises(ValueError, match="--set got 'dim'; it must be NAME=VALUE"):
+        spec.read(toml, ["dim"])
+
+
+def test_a_grid_of_many_settings_is_one_group_a_dimension() -> None:
+    grid = {
+        "dim": [3, 5, 8, 10],
+        "pretraining_shots": "4:52:4",
+        "noise_std": "logspace(0.1, 1, 5)",
+        "seed": "0:256",
+        "regime": ["full", "value", "value_auxiliary"],
+    }
+    groups = plan.plan(spec.read(grid))
+    assert [group.shared["dim"] for group in groups] == [3, 5, 8, 10]
+    assert [group.num_cells for group in groups] == [12 * 5 * 256 * 3] * 4
+    assert {len(group.lineages) for group in groups} == {12 * 5 * 256}
+
+
+def test_pretraining_is_shared_by_regimes_and_fine_tuning_shots() -> None:
+    (group,) = plan.plan(spec.read({"seed": "0:3", "fine_tuning_shots": [5, 20], "regime": ["value", "value_auxiliary", "value_annealed"]}))
+    assert len(group.lineages) == 3
+    assert len(group.branches) == 6
+    assert len(group.models) == 5
+    assert group.num_trained == 6
+
+
+def test_cells_that_points_share_are_there_once() -> None:
+    points = [{"seed": "0:3"}, {"seed": "1:5", "regime": ["full", "value_auxiliary"], "fine_tuning_shots": [5, 20]}]
+    groups = plan.plan(spec.read({"dim": 3, "points": points}))
+    cells = [(seed, *branch) for group in groups for seed in group.lineages["seed"] for branch in group.branches]
+    assert len(cells) == len(set(cells)) == sum(group.num_cells for group in groups) == 3 * 4 + 4 * 4 - 2 * 2
+    assert [list(group.lineages["seed"]) for group in groups] == [[0], [1, 2], [3, 4]]
+
+
+def test_shares_cover_everything_once() -> None:
+    for total in (0, 1, 7, 100):
+        for count in (1, 3, 8):
+            parts = [Share(index, count).of(total) for index in range(count)]
+            assert [number for first, last in parts for number in range(first, last)] == list(range(total))
+    assert Share(1, 2).within(Share(2, 3)) == Share(5, 6)
+
+
+@pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "a/b", "1/0"])
+def test_a_shard_out_of_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="it must be I/N with I from 0 to N - 1"):
+        processes.read_share(text)
+
+
+def test_processes_are_found_from_the_environment() -> None:
+    array = {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRAY_TASK_COUNT": "5"}
+    assert processes.read_share(None, array) == Share(3, 5)
+    assert processes.read_share("1/2", array) == Share(1, 2)
+    assert processes.read_share(None, {}) == Share()
+    assert processes.launched_together({"SLURM_STEP_NUM_TASKS": "2"})
+    assert processes.launched_together({"OMPI_COMM_WORLD_SIZE": "4"})
+    assert not processes.launched_together({"SLURM_STEP_NUM_TASKS": "1"})
+    with pytest.raises(ValueError, match="together, or none of them"):
+        processes.join("localhost:1234")
+    with pytest.raises(ValueError, match="shard is 2/2"):
+        processes.join("localhost:1234", 2, 2)

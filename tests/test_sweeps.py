@@ -1,0 +1,390 @@
+"""Sweeps as they run: shared programs, any device count, resumed from whatever is on disk, nothing lost and nothing twice."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import lsa_jax as lsa
+from lsa_jax import cli, commands, evaluation, lineage
+from lsa_jax.sweeps import compiled, estimate, plan, records, results, run, spec
+from lsa_jax.sweeps.folder import Folder
+from lsa_jax.sweeps.processes import Share
+
+TINY: dict[str, Any] = {
+    "dim": 2,
+    "seed": "0:12",
+    "noise_std": [0.1, 0.5],
+    "regime": ["pretrained", "value"],
+    "steps": 30,
+    "evaluation_shots": [0, 4, "inf"],
+    "dtype": "float64",
+}
+CLOSED: dict[str, Any] = {**TINY, "gradient": "closed_form"}
+KEYS = ["regime", "seed", "noise_std", "test_task", "evaluation_shots", "metric"]
+
+
+def write(path: Path, grid: dict[str, Any]) -> Path:
+    """Write a grid as TOML."""
+    path.write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in grid.items()))
+    return path
+
+
+def values(out: Path) -> pd.Series:
+    """Every value of a sweep by its coordinates, each there once."""
+    return indexed(lsa.load(out).frame)
+
+
+def indexed(frame: pd.DataFrame) -> pd.Series:
+    """Values by their coordinates, each there once."""
+    assert not frame.duplicated(KEYS).any()
+    return frame.astype(dict.fromkeys(("regime", "test_task", "metric"), str)).set_index(KEYS)["value"].sort_index()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny sweep, run in one go."""
+    out = tmp_path_factory.mktemp("sweep") / "whole"
+    lsa.run_sweep(TINY, out, seed_batch=8)
+    return out
+
+
+def test_every_cell_is_there_once(whole: Path) -> None:
+    found = values(whole)
+    assert len(found) == 2 * 12 * 2 * 2 * 3 * 2
+    assert np.isfinite(found).all()
+    assert commands.status(whole) == 0
+
+
+def test_a_seed_gets_what_it_gets_alone(whole: Path) -> None:
+    (group,) = plan.plan(spec.read(TINY))
+    problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.5)
+    setting = lineage.Setting(problem=problem, prior=lsa.SpherePrior(dim=2), pretraining_shots=20.0, learning_rate=0.01, init_std=0.05)
+    seed = lineage.draw_seed(jnp.uint32(7), group.protocol, problem)
+    parent = lineage.train(group.protocol, setting, seed, "pretrained", 20.0)
+    alone = lineage.train(group.protocol, setting, seed, "value", 20.0, parent)
+    curve = evaluation.error_curves(alone.params, problem, -seed.target_task[None], jnp.array([0, 4, jnp.inf]))
+    swept = values(whole)
+    found = [swept["value", 7, 0.5, "opposite", shots, "risk"] for shots in (0.0, 4.0, np.inf)]
+    np.testing.assert_allclose(found, curve[0], rtol=1e-9)
+
+
+def test_results_do_not_depend_on_the_batch(whole: Path, tmp_path: Path) -> None:
+    lsa.run_sweep(TINY, tmp_path / "other", seed_batch=5)
+    np.testing.assert_allclose(values(tmp_path / "other"), values(whole), rtol=1e-9)
+
+
+def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path) -> None:
+    compiled._phase.cache_clear()
+    compiled._measure.cache_clear()
+    grid = {**TINY, "steps": 3, "pretraining_shots": "4:16:4", "noise_std": [0.1, 0.2, 0.3], "covariance": ["isotropic", "power_law:1"]}
+    progress = lsa.run_sweep({**grid, "dim": [2, 3]}, tmp_path / "grid", seed_batch=36)
+    assert progress.done == 2 * 3 * 3 * 2 * 12 * 2
+    assert compiled._phase.cache_info().misses == 2 * 2
+    assert compiled._measure.cache_info().misses == 2 * 2
+
+
+def test_infinite_shots_simulation_and_saved_params(tmp_path: Path) -> None:
+    grid = {**CLOSED, "seed": "0:2", "simulation_prompts": 4000, "test_tasks": ["target", 0.5], "pretraining_shots": "inf"}
+    lsa.run_sweep(grid, tmp_path / "out", save_params=True)
+    table = values(tmp_path / "out").unstack("metric")
+    assert ((table["simulated_risk"] - table["risk"]).abs() < 5 * table["standard_error"] + 1e-12).all()
+    np.testing.assert_array_equal(table["risk"], table["optimum_risk"])
+    (file,) = (tmp_path / "out" / "params").iterdir()
+    assert np.load(file)["value pretrained"].shape == (4, 4, 4)
+
+
+def test_labelled_arrays_hold_the_same_values(whole: Path) -> None:
+    cube, table = lsa.load(whole).dataset, values(whole)
+    point = cube["risk"].sel(regime="value", seed=3, noise_std=0.1, test_task="target", evaluation_shots=4.0)
+    assert float(point) == table["value", 3, 0.1, "target", 4.0, "risk"]
+    assert float(cube["diverged"].max()) == 0
+    assert cube["dim"] == 2
+
+
+@pytest.mark.parametrize("file_format", results.FORMATS)
+def test_exports_hold_every_record(whole: Path, tmp_path: Path, file_format: str) -> None:
+    file = results.export(whole, file_format, tmp_path / "records")
+    if file_format == "netcdf":
+        import xarray
+
+        with xarray.open_dataset(file, engine="h5netcdf") as cube:
+            assert cube["risk"].size == len(values(whole)) / 2
+        return
+    frame = pd.read_csv(file) if file_format == "csv" else pd.read_parquet(file)
+    np.testing.assert_allclose(indexed(frame), values(whole), rtol=1e-12)
+
+
+def test_diverged_cells_are_flagged_and_counted(tmp_path: Path) -> None:
+    grid = {**TINY, "learning_rate": [0.01, 1e4], "seed": "0:3", "noise_std": 0.1}
+    progress = lsa.run_sweep(grid, tmp_path / "out")
+    frame = lsa.load(tmp_path / "out").frame
+    assert frame.groupby("learning_rate")["diverged"].mean().tolist() == [0, 1]
+    assert progress.diverged == 3 * 2
+    assert commands.status(tmp_path / "out") == 3
+
+
+def test_a_finished_sweep_computes_nothing_again(whole: Path) -> None:
+    again = lsa.run_sweep(TINY, whole)
+    assert again.computed == 0
+    assert again.done == again.total == 48
+
+
+def test_a_file_cut_short_is_reported_and_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    lsa.run_sweep(CLOSED, out, seed_batch=8)
+    before = values(out)
+    file = min((out / "chunks").iterdir())
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"is cut short or damaged .*: run the sweep again"):
+        lsa.load(out)
+    assert commands.status(out) == 75
+    assert "damaged files     1" in capsys.readouterr().out
+    progress = lsa.run_sweep(CLOSED, out)
+    assert progress.damaged == 1
+    assert progress.computed == 8 * 2
+    np.testing.assert_allclose(values(out), before, rtol=1e-9)
+
+
+def test_lineages_in_two_files_are_taken_once(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    lsa.run_sweep(CLOSED, one, seed_batch=8)
+    lsa.run_sweep(CLOSED, other, seed_batch=5)
+    before = values(one)
+    for file in (other / "chunks").iterdir():
+        file.rename(one / "chunks" / file.name)
+    np.testing.assert_allclose(values(one), before, rtol=1e-9)
+    assert commands.status(one) == 0
+
+
+def test_another_sweep_and_other_files_are_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds a different sweep \(dim \[2\] there, \[3\] asked\): choose another --out"):
+        lsa.run_sweep({**TINY, "dim": 3}, whole)
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"holds files that are no sweep's \(thesis.tex\)"):
+        lsa.run_sweep(TINY, tmp_path)
+    with pytest.raises(ValueError, match="is not the folder of a sweep"):
+        lsa.load(tmp_path)
+
+
+def test_records_of_another_format_are_refused(tmp_path: Path) -> None:
+    lsa.run_sweep(CLOSED, tmp_path / "out")
+    (file,) = (tmp_path / "out" / "chunks").iterdir()
+    table = pq.read_table(file)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, records.FORMAT_KEY: b"0"}), file)
+    with pytest.raises(ValueError, match="has record format 0, this version reads 1"):
+        lsa.load(tmp_path / "out")
+
+
+def test_shares_together_make_the_whole(whole: Path, tmp_path: Path) -> None:
+    for index in range(3):
+        part = lsa.run_sweep(TINY, tmp_path / "out", share=Share(index, 3), seed_batch=8)
+        assert part.done == part.total == 16
+    np.testing.assert_allclose(values(tmp_path / "out"), values(whole), rtol=1e-9)
+
+
+def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    real = compiled.Compiled.__call__
+
+    def call_or_fail(self: compiled.Compiled, *arguments: Any) -> compiled.Outcome:
+        sizes.append(self.batch_size)
+        if self.batch_size > 6:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(compiled.Compiled, "__call__", call_or_fail)
+    progress = lsa.run_sweep(CLOSED, tmp_path / "out", seed_batch=24)
+    assert sizes == [24, 12, 6, 6, 6, 6]
+    assert progress.done == progress.total
+
+
+def test_batches_fit_the_memory_of_the_compiled_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read = spec.read(TINY)
+    (group,) = plan.plan(read)
+    assert estimate.batch_size(group, read, 24, "cpu", 1, 1e12) == 24
+    assert estimate.batch_size(group, read, 24, "cpu", 8, 1e12) == 24
+    assert estimate.batch_size(group, read, 24, "cpu", 1, 3 * estimate.bytes_a_lineage(group, read)) == 3
+    monkeypatch.setattr(run.processes, "memory", lambda mesh: 30_000.0)
+    lsa.run_sweep(CLOSED, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "chunks").iterdir())) > 1
+
+
+def test_failed_chunks_are_noted_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: compiled.Compiled, *arguments: Any) -> None:
+        raise jax.errors.JaxRuntimeError("INTERNAL: bad luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled.Compiled, "__call__", fail)
+        progress = lsa.run_sweep(CLOSED, tmp_path / "out")
+    assert progress.failed == 48
+    assert list(Folder(tmp_path / "out").failures().values()) == ["JaxRuntimeError: INTERNAL: bad luck"]
+    assert lsa.run_sweep(CLOSED, tmp_path / "out").done == 48
+    assert not Folder(tmp_path / "out").failures()
+
+
+def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path: Path) -> None:
+    grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:200"})
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv[0] = 'lsa-jax'; from lsa_jax.cli import main; main()"
+    )
+    command = [sys.executable, "-c", limited, "sweep", str(grid), "--out", str(tmp_path / "out")]
+    full = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert full.returncode == 2
+    assert "File too large" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not list((tmp_path / "out" / "chunks").glob("*.parquet"))
+    lsa.run_sweep(grid, tmp_path / "out")
+    assert len(values(tmp_path / "out")) == 400 * 2 * 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "GRID", "--out", "/proc/sweep"], "lsa-jax: "),
+        (["sweep", "GRID", "--out", "OUT", "--shard", "3/3"], "I from 0 to N - 1"),
+        (["sweep", "GRID", "--out", "OUT", "--set", "seed=-1"], "seed is -1"),
+        (["sweep", "GRID", "--out", "OUT", "--seed-batch", "many"], "seed_batch is 'many'"),
+        (["sweep", "nowhere.toml", "--out", "OUT"], "No such file"),
+        (["status", "nowhere"], "is not the folder of a sweep"),
+        (["plot", "nowhere"], "is not the folder of a sweep"),
+        (["export", "nowhere", "--format", "xls"], "unknown format 'xls'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {"GRID": str(write(tmp_path / "grid.toml", TINY)), "OUT": str(tmp_path / "out")}
+    monkeypatch.setattr(sys, "argv", ["lsa-jax", *(named.get(argument, argument) for argument in arguments)])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_tells_cells_and_programs_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = write(tmp_path / "grid.toml", {**TINY, "dim": [2, 3], "seed": "0:10000", "pretraining_shots": "1:26"})
+    assert commands.dry_run(grid, (), "default") == 0
+    told = capsys.readouterr().out
+    assert "2000000 in 1000000 lineages; 2000000 models to train" in told
+    assert "compiled programs 2, for 2 groups" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_eight_devices_give_what_one_gives_without_talking(whole: Path, tmp_path: Path) -> None:
+    script = """
+import sys, re, numpy as np, jax, lsa_jax as lsa, json
+from lsa_jax.sweeps import compiled, plan, processes, program, spec
+grid = json.loads(sys.argv[1])
+assert len(jax.local_devices()) == 8
+lsa.run_sweep(grid, sys.argv[2])
+with jax.enable_x64(True):
+    read = spec.read(grid)
+    (group,) = plan.plan(read)
+    parts = compiled.compiled(program.program_of(group, read, keep_params=False), 24, processes.local_mesh())
+    for part in (*parts.phases.values(), *parts.measures.values(), parts.landing):
+        assert not re.findall("all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter", part.as_text())
+"""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    command = [sys.executable, "-c", script, json.dumps(TINY), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(values(tmp_path / "out"), values(whole), rtol=1e-9)
+
+
+def test_an_interrupted_sweep_ends_after_its_chunk_and_goes_on(tmp_path: Path) -> None:
+    grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:4000"})
+    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", str(tmp_path / "out"), "--seed-batch", "10"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / "out").glob("chunks/*.parquet")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate()[1]
+    assert process.returncode == 75
+    assert "finishing the current chunk" in errors
+    assert "run the same command again to go on" in errors
+    assert commands.status(tmp_path / "out") == 75
+    lsa.run_sweep(grid, tmp_path / "out")
+    assert len(values(tmp_path / "out")) == 8000 * 2 * 12
+
+
+def start(grid: Path, out: Path, *arguments: str, cache: Path) -> subprocess.Popen[str]:
+    """Start the command line, in a process group of its own."""
+    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", str(out), "--seed-batch", "4", *arguments]
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_writers_lose_nothing_and_leave_nothing_twice(rounds: int, tmp_path: Path) -> None:
+    grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:1200"}), tmp_path / "out", tmp_path / "cache"
+    random = np.random.default_rng(0)
+    kept: set[str] = set()
+    for _ in range(rounds):
+        writers = [start(grid, out, cache=cache) for _ in range(2)]
+        before, deadline = len(kept), time.monotonic() + 60
+        while len(list(out.glob("chunks/*.parquet"))) <= before and time.monotonic() < deadline and writers[0].poll() is None:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.3))
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+        found = {path.name for path in out.glob("chunks/*.parquet")}
+        assert kept <= found
+        kept = found
+        assert not Folder(out).finished(spec.read(grid).digest)[1]
+    lsa.run_sweep(grid, out)
+    lsa.run_sweep(grid, tmp_path / "uninterrupted")
+    np.testing.assert_allclose(values(out), values(tmp_path / "uninterrupted"), rtol=1e-9)
+
+
+def test_two_distributed_processes_make_the_whole(tmp_path: Path) -> None:
+    grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:40"}), tmp_path / "out", tmp_path / "cache"
+    port = free_port()
+    joined = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id"]
+    ranks = [start(grid, out, *joined, str(rank), cache=cache) for rank in range(2)]
+    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    assert "[1/2] 80 of 80 cells" in errors[1]
+    lsa.run_sweep(grid, tmp_path / "alone")
+    np.testing.assert_allclose(values(out), values(tmp_path / "alone"), rtol=1e-9)
+
+
+def test_one_of_two_distributed_processes_may_die(tmp_path: Path) -> None:
+    grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:1200"}), tmp_path / "out", tmp_path / "cache"
+    joined = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2", "--process-id"]
+    ranks = [start(grid, out, *joined, str(rank), cache=cache) for rank in range(2)]
+    while not list(out.glob("chunks/*.parquet")):
+        time.sleep(0.02)
+    ranks[1].kill()
+    ranks[1].communicate()
+    ranks[0].communicate(timeout=200)
+    half = values(out)
+    lsa.run_sweep(grid, out)
+    lsa.run_sweep(grid, tmp_path / "alone")
+    np.testing.assert_allclose(values(out), values(tmp_path / "alone"), rtol=1e-9)
+    np.testing.assert_array_equal(values(out)[half.index], half)
