@@ -218,7 +218,7 @@ def duration(seconds: float) -> str:
         The text.
 
     Example:
-        >>> duration(30), duration(3000), duration(30000)
+        >>> duration(30.0), duration(3000.0), duration(30000.0)
         ('30 s', '50 min', '8.3 h')
     """
     if seconds < 120:

@@ -1,9 +1,10 @@
 """Records of a sweep in long form: one row an error, one Parquet file a finished chunk."""
 
+import concurrent.futures
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,42 +139,51 @@ def counts(path: Path, digest: str) -> dict[str, int] | None:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         return None
-    written = metadata.get(FORMAT_KEY, b"none").decode()
-    if written != str(FORMAT):
-        raise InputError(
-            f"{path} has record format {written}, this version reads {FORMAT}: use another --out, or the version that wrote it"
-        )
-    if metadata[DIGEST_KEY].decode() != digest:
-        raise InputError(f"{path} belongs to another sweep: move it away, or use another --out")
+    _require_ours(path, metadata, digest)
     return json.loads(metadata[COUNTS_KEY])
 
 
-def load(paths: list[Path]) -> pa.Table:
+def load(paths: Sequence[Path], digest: str) -> pa.Table:
     """Read the records of chunks; lineages that two files hold are taken from one of them.
 
     Args:
         paths: the files of the chunks.
+        digest: the sweep they must belong to.
 
     Returns:
         All records.
 
     Raises:
-        ValueError: if a file is cut short or damaged.
+        ValueError: if a file is cut short or damaged, of another format, or of another sweep.
     """
-    tables, group, reached = [], -1, 0
+    wanted, group, reached = [], -1, 0
     for chunk, path in sorted((chunk, path) for path in paths if (chunk := Chunk.of(path))):
         reached = reached if chunk.group == group else 0
         group = chunk.group
-        if chunk.last <= reached:
-            continue
-        try:
-            table = pq.ParquetFile(path, memory_map=True).read()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}): run the sweep again, which computes it again") from None
-        per_lineage = int(table.schema.metadata[ROWS_KEY])
-        tables.append(table.slice(max(reached - chunk.first, 0) * per_lineage))
-        reached = chunk.last
-    return pa.concat_tables(tables).unify_dictionaries()
+        if chunk.last > reached:
+            wanted.append((path, max(reached - chunk.first, 0)))
+            reached = chunk.last
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        return pa.concat_tables(threads.map(lambda part: _read(*part, digest), wanted)).unify_dictionaries()
+
+
+def _read(path: Path, skipped: int, digest: str) -> pa.Table:
+    """The records of one chunk after those of its first lineages."""
+    try:
+        table = pq.ParquetFile(path).read(use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is cut short or damaged ({error}): run the sweep again, which computes it again") from None
+    _require_ours(path, table.schema.metadata or {}, digest)
+    return table.slice(skipped * int(table.schema.metadata[ROWS_KEY]))
+
+
+def _require_ours(path: Path, metadata: Mapping[bytes, bytes], digest: str) -> None:
+    """Refuse a file of another record format, or of another sweep."""
+    written = metadata.get(FORMAT_KEY, b"none").decode()
+    if written != str(FORMAT):
+        raise InputError(f"{path} has record format {written}, this version reads {FORMAT}: use another --out, or that version")
+    if metadata[DIGEST_KEY].decode() != digest:
+        raise InputError(f"{path} belongs to another sweep: move it away, or use another --out")
 
 
 def covered(chunks: list[Chunk], cells: Mapping[Chunk, int]) -> int:

@@ -94,12 +94,10 @@ def load(out: str | Path) -> Results:
     """
     folder = Folder(Path(out))
     digest = folder.manifest()["digest"]
-    finished, damaged = folder.finished(digest)
-    if damaged:
-        raise InputError(f"{damaged[0]} is cut short or damaged ({len(damaged)} such files): run the sweep again, which computes it again")
-    if not finished:
+    paths = list(folder.chunks.glob("*.parquet"))
+    if not paths:
         raise InputError(f"{out} holds no finished chunk yet: run the sweep first")
-    return Results(records.load([folder.chunks / chunk.name for chunk in finished]))
+    return Results(records.load(paths, digest))
 
 
 def export(out: Path, file_format: str, to: Path | None = None) -> Path:
