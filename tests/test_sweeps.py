@@ -129,7 +129,7 @@ def test_exports_hold_every_record(whole: Path, tmp_path: Path, file_format: str
 
 def test_diverged_cells_are_flagged_and_counted(tmp_path: Path) -> None:
     grid = {**TINY, "learning_rate": [0.01, 1e4], "seed": "0:3", "noise_std": 0.1}
-    progress = lsa.run_sweep(grid, tmp_path / "out")
+    progress = lsa.run_sweep(grid, tmp_path / "out", seed_batch=8)
     frame = lsa.load(tmp_path / "out").frame
     assert frame.groupby("learning_rate")["diverged"].mean().tolist() == [0, 1]
     assert progress.diverged == 3 * 2

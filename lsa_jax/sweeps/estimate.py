@@ -3,16 +3,16 @@
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.spec import Spec
 
-OPERATIONS_A_SECOND = {"cpu": 1e10, "gpu": 5e12, "tpu": 5e12}
+OPERATIONS_A_SECOND = {"cpu": 1e10, "accelerator": 5e12}
 """Measured on 2 CPU cores (a population step at d = 5 takes 0.6 µs a model); a guess for accelerators."""
 
-LARGEST_BATCH = {"cpu": 64, "gpu": 16384, "tpu": 16384}
+LARGEST_BATCH = {"cpu": 64, "accelerator": 16384}
 """Lineages a device trains at once where time and memory allow it; on a CPU more than this gains nothing."""
 
 CHUNK_SECONDS = 10.0
 """Time a chunk should take at most, for an interruption to be answered in."""
 
-COMPILE_SECONDS = 15.0
+COMPILE_SECONDS = 25.0
 
 
 def operations(group: Group, spec: Spec) -> float:
@@ -40,14 +40,14 @@ def seconds(group: Group, spec: Spec, platform: str, devices: int) -> float:
     Args:
         group: the group.
         spec: the sweep.
-        platform: `cpu`, `gpu` or `tpu`.
+        platform: platform of the devices, such as `cpu`.
         devices: number of devices.
 
     Returns:
         The time in seconds.
     """
     workers = 1 if platform == "cpu" else devices
-    return COMPILE_SECONDS + len(group.lineages) * operations(group, spec) / OPERATIONS_A_SECOND[platform] / workers
+    return COMPILE_SECONDS + len(group.lineages) * operations(group, spec) / OPERATIONS_A_SECOND[_kind(platform)] / workers
 
 
 def bytes_a_lineage(group: Group, spec: Spec) -> float:
@@ -75,16 +75,21 @@ def batch_size(group: Group, spec: Spec, lineages: int, platform: str, devices: 
         group: the group.
         spec: the sweep.
         lineages: how many there are to train.
-        platform: `cpu`, `gpu` or `tpu`.
+        platform: platform of the devices, such as `cpu`.
         devices: number of devices.
         memory: bytes a device has to offer.
 
     Returns:
         A multiple of the number of devices.
     """
-    each = operations(group, spec) / OPERATIONS_A_SECOND[platform]
-    wanted = min(LARGEST_BATCH[platform], CHUNK_SECONDS / each, memory / bytes_a_lineage(group, spec))
+    each = operations(group, spec) / OPERATIONS_A_SECOND[_kind(platform)]
+    wanted = min(LARGEST_BATCH[_kind(platform)], CHUNK_SECONDS / each, memory / bytes_a_lineage(group, spec))
     if group.protocol.gradient == "closed_form":
         wanted = 1024
     per_device = max(1, min(int(wanted), -(-lineages // devices)))
     return per_device * devices
+
+
+def _kind(platform: str) -> str:
+    """The kind of device a platform has."""
+    return "cpu" if platform == "cpu" else "accelerator"

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +113,21 @@ class Folder:
     def note_failure(self, chunk: Chunk, error: BaseException) -> None:
         """Record that a chunk failed; it is tried again when the sweep is run again."""
         text = f"{type(error).__name__}: {error}"
-        store.save_json(self.failed / f"{chunk.name}.json", {"lineages": dataclasses.astuple(chunk), "error": text})
+        store.save_json(self._note(chunk), {"lineages": dataclasses.astuple(chunk), "error": text})
 
     def failures(self) -> dict[Chunk, str]:
         """Return the failed chunks and their errors."""
         notes = [store.load_json(path) for path in sorted(self.failed.glob("*.json"))]
         return {Chunk(*note["lineages"]): note["error"] for note in notes}
 
-    def clear_failures(self) -> None:
+    def clear_failures(self, chunks: Iterable[Chunk]) -> None:
         """Forget failures, before what failed is tried again."""
-        for path in self.failed.glob("*.json"):
-            path.unlink(missing_ok=True)
+        for chunk in chunks:
+            self._note(chunk).unlink(missing_ok=True)
+
+    def _note(self, chunk: Chunk) -> Path:
+        """The note on a failed chunk."""
+        return self.failed / f"{chunk.name}.json"
 
     def _sweep_up(self) -> None:
         """Delete what processes killed long ago left half-written."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import Mesh
@@ -49,6 +49,7 @@ class Progress:
         self.above_minimum += counts["above_minimum"]
 
 
+T = TypeVar("T")
 Report = Callable[[Progress], None]
 
 
@@ -144,22 +145,21 @@ class _Worker:
         finished, damaged = self.folder.finished(self.spec.digest)
         for path in damaged:
             path.unlink(missing_ok=True)
-        if share.count == 1:
-            self.folder.clear_failures()
         parts = [share.of(len(group.lineages)) for group in groups]
+        self.folder.clear_failures([chunk for chunk in self.folder.failures() if _within(chunk, parts)])
         gaps = [remaining(group, list(finished), *part) for group, part in zip(groups, parts, strict=True)]
         progress = _progress(groups, parts, gaps, finished, len(damaged))
         report(progress)
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             task = _Task(thread, progress, report, stop)
             for group, shared, missing in zip(groups, common, gaps, strict=True):
-                if missing and not progress.interrupted:
+                if missing and not task.stopped():
                     self._group(group, shared, missing, task)
         return progress
 
     def _group(self, group: Group, common: Common, gaps: Sequence[Chunk], task: "_Task") -> None:
         """Compute and store the gaps of one group, each result while the next chunk is computed."""
-        size, waiting, pending = self._batch_size(group, gaps), list(reversed(gaps)), None
+        size, waiting, pending = _wait(task.thread.submit(self._batch_size, group, gaps)), list(reversed(gaps)), None
         task.progress.current = f"d = {group.shared['dim']}, {group.shared['gradient']}"
         while waiting or pending:
             chunk, job = None, None
@@ -184,19 +184,17 @@ class _Worker:
                 task.progress.failed += (chunk.last - chunk.first) * len(group.branches)
 
     def _batch_size(self, group: Group, gaps: Sequence[Chunk]) -> int:
-        """How many lineages to train at once: what is asked for, or what suits the devices and fits the compiled program's memory."""
+        """How many lineages to train at once: what is asked for, or what suits the devices and fits the memory of the compiled program."""
         devices, platform = self.mesh.devices.size, self.mesh.devices.flat[0].platform
-        platform = "gpu" if platform in ("cuda", "rocm") else platform
         if self.seed_batch is not None:
             return -(-self.seed_batch // devices) * devices
         memory = processes.memory(self.mesh)
         left = sum(gap.last - gap.first for gap in gaps)
         size = estimate.batch_size(group, self.spec, left, platform, devices, memory)
-        while True:
-            needed = self._compiled(group, size).memory
-            if needed <= memory or size == devices:
-                return size
-            size = max(1, min(size // 2, math.floor(size * memory / needed)) // devices) * devices
+        with _arithmetic(self.spec):
+            while (needed := self._compiled(group, size).memory) > memory and size > devices:
+                size = max(1, min(size // 2, math.floor(size * memory / needed)) // devices) * devices
+        return size
 
     def _smaller(self, size: int) -> int:
         """Half the batch, after memory ran out."""
@@ -255,10 +253,16 @@ def _progress(
         progress.total += (last - first) * len(group.branches)
         progress.done += (last - first - sum(gap.last - gap.first for gap in missing)) * len(group.branches)
     for chunk, counts in finished.items():
-        if parts[chunk.group][0] <= chunk.first < parts[chunk.group][1]:
+        if _within(chunk, parts):
             progress.diverged += counts["diverged"]
             progress.above_minimum += counts["above_minimum"]
     return progress
+
+
+def _within(chunk: Chunk, parts: Sequence[tuple[int, int]]) -> bool:
+    """Whether a chunk begins in this process's part of its group."""
+    first, last = parts[chunk.group]
+    return first <= chunk.first < last
 
 
 def _next(waiting: list[Chunk], size: int) -> Chunk:
@@ -270,8 +274,8 @@ def _next(waiting: list[Chunk], size: int) -> Chunk:
     return chunk
 
 
-def _wait(job: concurrent.futures.Future[Outcome]) -> Outcome:
+def _wait(job: concurrent.futures.Future[T]) -> T:
     """The result of a job; signals are handled while it is waited for."""
-    while True:
-        with contextlib.suppress(concurrent.futures.TimeoutError):
-            return job.result(timeout=POLL_SECONDS)
+    while not job.done():
+        concurrent.futures.wait([job], timeout=POLL_SECONDS)
+    return job.result()
