@@ -87,7 +87,7 @@ def _operation(equation: core.JaxprEqn, operands: Values, flags: Flags, size: in
     if any(flags) and name == "scan":
         return _scan(equation, operands, flags, size)
     if (called := _called(equation)) is not None:
-        return _evaluate(called if isinstance(called, core.ClosedJaxpr) else core.ClosedJaxpr(called, ()), operands, flags, size)
+        return _evaluate(_closed(called), operands, flags, size)
     bind = functools.partial(equation.primitive.bind, **parameters)
 
     if not any(flags):
@@ -134,7 +134,7 @@ def _marks(program: core.ClosedJaxpr | core.Jaxpr, flags: Sequence[bool]) -> Fla
     for equation in inner.eqns:
         reads = [not isinstance(variable, core.Literal) and variable in marked for variable in equation.invars]
         if equation.primitive.name == "scan":
-            marks = [*_carried(equation, reads), *_loop_marks(equation, reads)[equation.params["num_carry"] :]]
+            marks = [*_carried(equation, reads), *_loop_marks(equation, reads)[_loop_sizes(equation)[1] :]]
         elif (called := _called(equation)) is not None:
             marks = _marks(called, reads)
         else:
@@ -145,13 +145,14 @@ def _marks(program: core.ClosedJaxpr | core.Jaxpr, flags: Sequence[bool]) -> Fla
 
 def _loop_marks(equation: core.JaxprEqn, flags: Sequence[bool]) -> Flags:
     """Which results of a loop's body depend on the batch."""
-    first, last = equation.params["num_consts"], equation.params["num_consts"] + equation.params["num_carry"]
+    first, number = _loop_sizes(equation)
+    last = first + number
     return _marks(equation.params["jaxpr"], [*flags[:first], *_carried(equation, flags), *flags[last:]])
 
 
 def _carried(equation: core.JaxprEqn, flags: Sequence[bool]) -> Flags:
     """Which parts of a loop's state depend on the batch: what does at the start, and what comes to do so on the way."""
-    first, number = equation.params["num_consts"], equation.params["num_carry"]
+    first, number = _loop_sizes(equation)
     carried = list(flags[first : first + number])
     while True:
         after = _marks(equation.params["jaxpr"], [*flags[:first], *carried, *flags[first + number :]])[:number]
@@ -168,20 +169,33 @@ def _called(equation: core.JaxprEqn) -> core.ClosedJaxpr | core.Jaxpr | None:
     return equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
 
 
+def _closed(program: core.ClosedJaxpr | core.Jaxpr) -> core.ClosedJaxpr:
+    """A program with its constants."""
+    return program if isinstance(program, core.ClosedJaxpr) else core.ClosedJaxpr(program, ())
+
+
+def _loop_sizes(equation: core.JaxprEqn) -> tuple[int, int]:
+    """How many constants a loop has, and how many parts its state; jax 0.12 writes them down differently."""
+    if "num_consts" in equation.params:
+        return equation.params["num_consts"], equation.params["num_carry"]
+    consts, carry, _ = equation.params["ft_in"].unpack()
+    return len(list(consts)), len(list(carry))
+
+
 def _scan(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
     """A loop over a body for the whole batch."""
     parameters = equation.params
-    first, last = parameters["num_consts"], parameters["num_consts"] + parameters["num_carry"]
+    first, number = _loop_sizes(equation)
+    last = first + number
     carried = _carried(equation, flags)
     body_flags = [*flags[:first], *carried, *flags[last:]]
-    rest_marks = _loop_marks(equation, flags)[parameters["num_carry"] :]
+    rest_marks = _loop_marks(equation, flags)[number:]
 
     def align(values: Values, marks: Flags, wanted: Flags) -> Values:
         return [_spread(value, mark, size) if want else value for value, mark, want in zip(values, marks, wanted, strict=True)]
 
     def body(state: Values, x: Values) -> tuple[Values, Values]:
-        results, marks = _evaluate(parameters["jaxpr"], [*operands[:first], *state, *x], body_flags, size)
-        number = len(carried)
+        results, marks = _evaluate(_closed(parameters["jaxpr"]), [*operands[:first], *state, *x], body_flags, size)
         return align(results[:number], marks[:number], carried), align(results[number:], marks[number:], rest_marks)
 
     start = align(operands[first:last], flags[first:last], carried)

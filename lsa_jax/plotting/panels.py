@@ -57,10 +57,11 @@ def _draw_points(axes: Axes, numbers: pd.DataFrame, line: Curve) -> None:
 
 
 def _legible(places: np.ndarray) -> np.ndarray:
-    """Which of the sorted places have a point: all of few, else the first, where errors change most, and those far enough apart."""
+    """Which of the sorted places have a point: all of few, else those far enough apart, and the first where they begin at 0."""
     if len(places) <= MOST_POINTS:
         return np.ones(len(places), dtype=bool)
-    chosen, last, gap = np.arange(len(places)) < FIRST_POINTS, np.inf, np.ptp(places) / MOST_POINTS
+    first = FIRST_POINTS if places[0] == 0 else 0
+    chosen, last, gap = np.arange(len(places)) < first, np.inf, np.ptp(places) / MOST_POINTS
     for index in reversed(range(len(places))):
         if last - places[index] >= gap:
             chosen[index], last = True, places[index]
