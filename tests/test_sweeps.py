@@ -339,7 +339,7 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_writers_lose_nothing_and_leave_nothing_twice(rounds: int, tmp_path: Path) -> None:
     grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:1200"}), tmp_path / "out", tmp_path / "cache"
     random = np.random.default_rng(0)
@@ -374,6 +374,7 @@ def test_two_distributed_processes_make_the_whole(tmp_path: Path) -> None:
     np.testing.assert_allclose(values(out), values(tmp_path / "alone"), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_of_two_distributed_processes_may_die(tmp_path: Path) -> None:
     grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:1200"}), tmp_path / "out", tmp_path / "cache"
     joined = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2", "--process-id"]
