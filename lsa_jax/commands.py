@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import estimate, plan, processes, records, results, run, spec
-from lsa_jax.sweeps.folder import Folder
+from lsa_jax.sweeps import estimate, plan, processes, program, records, results, run, spec
+from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.processes import Share
 
 LOG_SECONDS = 10.0
@@ -56,7 +56,7 @@ def sweep(
     read = spec.read(source, overrides)
     size = None if seed_batch == "auto" else int(checks.as_number("seed_batch", seed_batch))
     part = processes.read_share(shard)
-    if not resume and (out / "sweep.json").exists():
+    if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
     share = processes.join(*distributed).within(part)
     errors = Console(stderr=True)
@@ -99,9 +99,7 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]
     needed = max(size * estimate.bytes_a_lineage(group, read) for size, group in zip(sizes, groups, strict=True))
     trained = sum(len(group.lineages) * group.num_trained for group in groups)
-    programs = {
-        (group.protocol, group.models, len(group.fine_tuning_shots), str(group.shared["prior"]).partition(":")[0]) for group in groups
-    }
+    programs = {program.program_of(group, read, keep_params=False) for group in groups}
     took = sum(estimate.seconds(group, read, platform, devices) for group in groups)
     took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))
     cells, metrics = sum(group.num_cells for group in groups), 4 if read.simulation_prompts else 2

@@ -58,7 +58,8 @@ class Compiled:
     @property
     def memory(self) -> int:
         """Bytes that its largest part and the trained models take on each device; 0 where the compiler does not tell."""
-        analyses = [part.memory_analysis() for part in (*self.phases.values(), *self.measures.values())]
+        parts = (*self.phases.values(), *self.measures.values(), *([self.landing] if self.landing else []))
+        analyses = [part.memory_analysis() for part in parts]
         known = [part for part in analyses if part is not None]
         kept = len(self.program.phases) * max((part.output_size_in_bytes for part in known), default=0)
         return kept + max((part.temp_size_in_bytes + part.argument_size_in_bytes + part.output_size_in_bytes for part in known), default=0)

@@ -158,9 +158,9 @@ def remaining(group: Group, done: list[Chunk], first: int, last: int) -> list[Ch
         [(0, 2), (5, 10)]
     """
     gaps, reached = [], first
-    for chunk in sorted(chunk for chunk in done if chunk.group == group.number):
-        if chunk.first > reached:
-            gaps.append(Chunk(group.number, reached, min(chunk.first, last)))
+    for chunk, new in records.disjoint(chunk for chunk in done if chunk.group == group.number):
+        if new > reached:
+            gaps.append(Chunk(group.number, reached, min(new, last)))
         reached = max(reached, chunk.last)
     if reached < last:
         gaps.append(Chunk(group.number, reached, last))

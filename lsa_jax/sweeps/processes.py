@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from lsa_jax.errors import InputError
 
 SHARD = re.compile(r"(\d+)/(\d+)")
-DAY = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +66,10 @@ def read_share(text: str | None, environment: Mapping[str, str] = os.environ) ->
 
 
 def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Share:
-    """Join the other processes of the job, if there are any, and return this one's share.
+    """Meet the other processes of the job, if there are any, and return this one's share.
 
-    Found from SLURM (`srun`), Open MPI and TPU pods, or from the arguments. Processes go on when another one dies.
+    Found from SLURM (`srun`), Open MPI and TPU pods, or from the arguments. Once all have met they part, so that none waits for, or dies
+    with, another.
 
     Args:
         coordinator: address `host:port` of process 0.
@@ -89,11 +89,12 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         Share(process_id, num_processes)
     if coordinator is None and not launched_together(os.environ):
         return Share()
-    jax.config.update("jax_enable_recoverability", True)
     host, _, port = (coordinator or "").rpartition(":")
     bind = f"{host}:{port}" if coordinator and process_id == 0 else None
-    jax.distributed.initialize(coordinator, num_processes, process_id, coordinator_bind_address=bind, shutdown_timeout_seconds=7 * DAY)
-    return Share(jax.process_index(), jax.process_count())
+    jax.distributed.initialize(coordinator, num_processes, process_id, coordinator_bind_address=bind)
+    share = Share(jax.process_index(), jax.process_count())
+    jax.distributed.shutdown()
+    return share
 
 
 def launched_together(environment: Mapping[str, str]) -> bool:

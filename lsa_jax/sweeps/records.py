@@ -3,8 +3,9 @@
 import concurrent.futures
 import dataclasses
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,8 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
     shape = values.shape
 
     def along(axis: int, entries: np.ndarray) -> np.ndarray:
-        index = [np.newaxis] * len(shape)
-        index[axis] = slice(None)
-        return np.broadcast_to(entries[tuple(index)], shape).ravel()
+        outer, inner = (np.newaxis,) * axis, (np.newaxis,) * (len(shape) - axis - entries.ndim)
+        return np.broadcast_to(entries[(*outer, ..., *inner)], shape).ravel()
 
     def texts(axis: int, entries: list[str]) -> pa.DictionaryArray:
         known = list(dict.fromkeys(entries))
@@ -90,7 +90,7 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
         "evaluation_shots": along(4, np.array(spec.evaluation_shots)),
         "metric": texts(2, metrics),
         "value": values.ravel(),
-        "diverged": _flags(diverged, shape),
+        "diverged": along(0, diverged),
         "above_minimum": along(0, missed),
     }
     lost = {"diverged": int(diverged.sum()), "above_minimum": int(missed.sum()) * len(found)}
@@ -114,14 +114,21 @@ def save(path: Path, table: pa.Table) -> None:
 
     Args:
         path: the file.
-        table: the records.
+        table: the records. Chunks are many and small: statistics of each column and a stronger compression would cost more time to read
+            than they save.
     """
+    texts = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     with store.replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="snappy", use_dictionary=texts, write_statistics=False)
+
+
+def tally(table: pa.Table) -> dict[str, int]:
+    """Return what the records of a chunk count: cells, and how many diverged or started above the minimum."""
+    return json.loads(table.schema.metadata[COUNTS_KEY])
 
 
 def counts(path: Path, digest: str) -> dict[str, int] | None:
-    """Return what a chunk's file counts, from its footer alone: cells, and how many diverged or started above the minimum.
+    """Return the `tally` of a chunk's file, from its footer alone.
 
     Args:
         path: the file.
@@ -156,14 +163,9 @@ def load(paths: Sequence[Path], digest: str) -> pa.Table:
     Raises:
         ValueError: if a file is cut short or damaged, of another format, or of another sweep.
     """
-    wanted, group, reached = [], -1, 0
-    for chunk, path in sorted((chunk, path) for path in paths if (chunk := Chunk.of(path))):
-        reached = reached if chunk.group == group else 0
-        group = chunk.group
-        if chunk.last > reached:
-            wanted.append((path, max(reached - chunk.first, 0)))
-            reached = chunk.last
-    with concurrent.futures.ThreadPoolExecutor() as threads:
+    named = {chunk: path for path in paths if (chunk := Chunk.of(path))}
+    wanted = [(named[chunk], new - chunk.first) for chunk, new in disjoint(named)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         return pa.concat_tables(threads.map(lambda part: _read(*part, digest), wanted)).unify_dictionaries()
 
 
@@ -196,16 +198,26 @@ def covered(chunks: list[Chunk], cells: Mapping[Chunk, int]) -> int:
     Returns:
         The number.
     """
-    total, group, reached = 0, -1, 0
+    return sum(cells[chunk] * (chunk.last - new) // (chunk.last - chunk.first) for chunk, new in disjoint(chunks))
+
+
+def disjoint(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, int]]:
+    """Walk through chunks that may overlap so that each lineage is met once.
+
+    Args:
+        chunks: the chunks.
+
+    Yields:
+        Each chunk that holds a lineage which none before it holds, and the first such lineage.
+
+    Example:
+        >>> [(chunk.last, new) for chunk, new in disjoint([Chunk(0, 0, 4), Chunk(0, 2, 6), Chunk(0, 3, 5)])]
+        [(4, 0), (6, 4)]
+    """
+    group, reached = -1, 0
     for chunk in sorted(chunks):
-        reached = reached if chunk.group == group else 0
+        reached = max(reached, chunk.first) if chunk.group == group else chunk.first
         group = chunk.group
-        new = max(chunk.last - max(reached, chunk.first), 0)
-        total += cells[chunk] * new // (chunk.last - chunk.first)
-        reached = max(reached, chunk.last)
-    return total
-
-
-def _flags(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Flags of every model of every lineage, for each of its records."""
-    return np.broadcast_to(flags[:, :, None, None, None], shape).ravel()
+        if chunk.last > reached:
+            yield chunk, reached
+            reached = chunk.last

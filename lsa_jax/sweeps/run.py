@@ -222,8 +222,7 @@ class _Worker:
         if self.save_params:
             self._store_params(group, chunk, outcome)
         records.save(self.folder.chunks / chunk.name, table)
-        counted = records.counts(self.folder.chunks / chunk.name, self.spec.digest)
-        progress.add(counted or {"cells": 0, "diverged": 0, "above_minimum": 0})
+        progress.add(records.tally(table))
         progress.computed += (chunk.last - chunk.first) * len(group.branches)
 
     def _store_params(self, group: Group, chunk: Chunk, outcome: Outcome) -> None:
