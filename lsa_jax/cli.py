@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from lsa_jax import exit_codes
+from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
 from lsa_jax.reproduce.settings import PRESETS, Preset, Settings, default_out
 
@@ -69,6 +70,33 @@ def reproduce(
     from lsa_jax.reproduce import command
 
     return command.run(settings or Settings(), preset, out or default_out(preset), force=force, figure=figure, quiet=quiet)
+
+
+@app.command
+def verify(
+    settings: Annotated[VerifySettings | None, Parameter(name="*")] = None,
+    *,
+    thorough: bool = False,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> int:
+    """Check every claim of the theory at finite size, exactly and by simulation.
+
+    Prints what each claim states, the exact number at the finite setting, simulation with its standard error, and a verdict with its
+    reason; then the slips of the published code and what changes when an assumption is dropped. Exits with 1 if a claim does not hold.
+
+    Args:
+        settings: see below.
+        thorough: Check on a grid of 13 settings as well, and print the worst case of each claim; minutes.
+        out: Folder for verify.json and verify.md.
+        quiet: Print the tables only, no progress.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax.claims import command
+
+    return command.run(settings or VerifySettings(), grid=thorough, out=out, quiet=quiet)
 
 
 @app.command

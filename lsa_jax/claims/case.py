@@ -1,0 +1,144 @@
+"""A setting made ready for the checks, and the tools they share: simulation in chunks and the rate of a limit."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from lsa_jax import checks, covariances, lineage, optima, priors
+from lsa_jax.claims.settings import Settings
+from lsa_jax.empirical import RiskEstimate, empirical_risk
+from lsa_jax.priors import TaskPrior
+from lsa_jax.problem import LinearRegression, Params
+
+CHUNKS = 50
+"""Independent parts of a simulation whose spread gives the standard error of a statistic that is no mean."""
+
+PUBLISHED_INIT, PUBLISHED_RATE = 0.05, 0.01
+"""Standard deviation of the initialisation, and learning rate, of the published runs."""
+
+TASK_STREAM, SIMULATION_STREAM = 0, 1
+LARGE = (1e3, 4e3, 16e3)
+"""Multiples of the dimension at which the approach to a limit is measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """The data law, prior and target task of a setting, in float64."""
+
+    settings: Settings
+    problem: LinearRegression
+    prior: TaskPrior
+    target_task: Float[Array, " dim"]
+
+    @property
+    def size(self) -> float:
+        r"""The unit of excess errors, $\theta_0^\top\Sigma\theta_0$."""
+        return float(jnp.sum((self.problem.root.T @ self.target_task) ** 2))
+
+    @property
+    def noise_variance(self) -> float:
+        """The floor of every error."""
+        return float(self.problem.noise_std**2)
+
+    def key(self, *tags: int) -> Key[Array, ""]:
+        """Return the randomness of one simulation."""
+        key = jax.random.fold_in(jax.random.key(self.settings.seed), SIMULATION_STREAM)
+        for tag in tags:
+            key = jax.random.fold_in(key, tag)
+        return key
+
+    def pretrained(self, shots: ArrayLike | None = None) -> Params:
+        """Return the pretraining optimum with $v_y = 1$, by default for the setting's number of shots."""
+        return optima.pretrained(self.problem, self.prior, self.settings.pretraining_shots if shots is None else shots)
+
+    def optima(self, pretraining_shots: ArrayLike, shots: ArrayLike) -> dict[str, Params]:
+        """Return the closed-form optimum of each regime, at the scale gradient descent ends at."""
+        return _optima(self.problem, self.prior, self.target_task, jnp.asarray(pretraining_shots, float), jnp.asarray(shots, float))
+
+    def simulate(self, tag: int, params: Params, task: Float[Array, " dim"], shots: ArrayLike) -> RiskEstimate:
+        """Simulate an n-shot error."""
+        return empirical_risk(self.key(tag), params, self.problem, task, shots, self.settings.prompts)
+
+    def by_chunks(self, tag: int, estimate: Callable[[Key[Array, ""], int], Any]) -> tuple[float, float]:
+        """Return mean and standard error of a statistic estimated from independent parts of the simulation.
+
+        Args:
+            tag: the stream of randomness.
+            estimate: the statistic from a key and a number of prompts.
+
+        Returns:
+            Mean over the parts, and its standard error.
+        """
+        prompts = max(2, self.settings.prompts // CHUNKS)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key(tag), jnp.arange(CHUNKS))
+        parts = np.asarray(jax.jit(lambda keys: jax.lax.map(lambda key: estimate(key, prompts), keys))(keys))
+        return float(parts.mean()), float(parts.std(ddof=1) / CHUNKS**0.5)
+
+
+@jax.jit
+def _optima(
+    problem: LinearRegression,
+    prior: TaskPrior,
+    target_task: Float[Array, " dim"],
+    pretraining_shots: Float[Array, ""],
+    shots: Float[Array, ""],
+) -> dict[str, Params]:
+    """The closed forms of a lineage, compiled."""
+    setting = lineage.Setting(
+        problem=problem, prior=prior, pretraining_shots=pretraining_shots, learning_rate=PUBLISHED_RATE, init_std=PUBLISHED_INIT
+    )
+    return lineage.closed_form(setting, target_task, shots)
+
+
+def prepare(settings: Settings) -> Case:
+    """Check a setting and make it ready; call it, and use what it returns, in float64.
+
+    Args:
+        settings: where to check the claims.
+
+    Returns:
+        The case; its target task is a random direction on the unit sphere.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+    for name in ("dim", "shots", "pretraining_shots"):
+        checks.as_count(name.replace("_", "-"), getattr(settings, name))
+    checks.as_count("prompts", settings.prompts, minimum=2 * CHUNKS)
+    checks.as_count("seed", settings.seed, minimum=0)
+    problem = LinearRegression(covariances.from_text(settings.covariance, settings.dim), settings.noise_std)
+    direction = jax.random.normal(jax.random.fold_in(jax.random.key(settings.seed), TASK_STREAM), (settings.dim,))
+    prior = priors.from_text(settings.prior, settings.dim)
+    return Case(settings, problem, prior, direction / jnp.sqrt(jnp.sum(direction**2)))
+
+
+def large_numbers(dim: int) -> np.ndarray:
+    """Return numbers of shots far into the limit of a dimension."""
+    return np.array(LARGE) * dim
+
+
+def rate(gaps: np.ndarray, dim: int, scale: float) -> float | None:
+    """Measure the power with which gaps at `large_numbers` fall: the slope of their log against the log of the number.
+
+    Args:
+        gaps: distances from the limit.
+        dim: dimension d.
+        scale: size of the number itself; gaps that are only its rounding have no rate.
+
+    Returns:
+        The power; None where there is no gap.
+
+    Example:
+        >>> round(rate(1 / large_numbers(5) ** 2, 5, 1.0), 6)
+        -2.0
+    """
+    gaps = np.abs(gaps)
+    if gaps.max() < 1e-12 * max(scale, 1e-300):
+        return None
+    with np.errstate(divide="ignore"):
+        return float(np.polyfit(np.log(large_numbers(dim)), np.log(gaps), 1)[0])

@@ -1,0 +1,211 @@
+"""The minimisers of the four objectives: is each closed form a minimum, is it the only one, and does gradient descent end there?"""
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.optimize
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from lsa_jax import lineage, objectives, optima, optimizers, training
+from lsa_jax.attention import predict
+from lsa_jax.claims.case import PUBLISHED_INIT, PUBLISHED_RATE, Case, large_numbers, rate
+from lsa_jax.claims.findings import Finding
+from lsa_jax.population import prior_risk, risk_function
+from lsa_jax.problem import Params
+from lsa_jax.prompts import sample_prompt
+
+STARTS = 16
+"""Random starts of the search for a lower pretraining loss."""
+
+PUBLISHED_STEPS = 5000
+FLOW_STEPS, FLOW_RATE = 100_000, 5e-4
+"""Plain gradient descent with steps small enough to stand for the flow."""
+
+
+def pretraining_minimum(case: Case) -> list[Finding]:
+    """Search for a pretraining loss below that of the closed form, from published starts and from starts of order one.
+
+    Args:
+        case: where to check.
+
+    Returns:
+        The least loss found by minimisation from both kinds of start, and how many starts end there.
+    """
+    shots = case.settings.pretraining_shots
+    exact = float(prior_risk(case.pretrained(), case.problem, case.prior, shots))
+
+    def sampled(key: Key[Array, ""], prompts: int) -> Float[Array, ""]:
+        return objectives.fresh_prompts(case.problem, case.prior, prompts)(key, case.pretrained(), shots)
+
+    simulated, error = case.by_chunks(1000, sampled)
+    found = []
+    for name, deviation in (("published starts", PUBLISHED_INIT), ("starts of order one", 1.0)):
+        reached = _descents(case, deviation)
+        there = int((reached < exact * (1 + 1e-4)).sum())
+        found.append(
+            Finding(
+                case=f"least loss, {name} ({there} of {STARTS} end there)",
+                exact=exact,
+                numerical=float(reached.min()) if there or reached.min() < exact else exact,
+                simulated=simulated,
+                standard_error=error,
+            )
+        )
+    return found
+
+
+def _descents(case: Case, deviation: float) -> np.ndarray:
+    """Losses that quasi-Newton minimisation over all of V and Q ends at, from random starts of a standard deviation."""
+    risk = risk_function(case.problem, case.prior)
+    size = case.settings.dim + 2
+    flat, unravel = jax.flatten_util.ravel_pytree(Params(value=jnp.zeros((size, size)), query_key=jnp.zeros((size, size))))
+    loss = jax.jit(jax.value_and_grad(lambda entries: risk(unravel(entries), case.settings.pretraining_shots)))
+    starts = deviation * np.random.default_rng(case.settings.seed).standard_normal((STARTS, flat.size))
+    ended = [
+        scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxfun": 6000}) for start in starts
+    ]
+    return np.array([run.fun for run in ended])
+
+
+def pretraining_is_isolated(case: Case) -> list[Finding]:
+    r"""Count the flat directions of the pretraining loss at its optimum among the entries that act.
+
+    Args:
+        case: where to check.
+
+    Returns:
+        Their number; 1, that of $(cV, Q/c)$, says that the optimum is isolated but for it.
+    """
+    risk, optimum = risk_function(case.problem, case.prior), case.pretrained()
+    size = case.settings.dim + 2
+
+    def loss(entries: Float[Array, " entries"]) -> Float[Array, ""]:
+        query_key = jnp.zeros((size, size)).at[:, :-1].set(entries[size:].reshape(size, size - 1))
+        return risk(Params(value=optimum.value.at[-1].set(entries[:size]), query_key=query_key), case.settings.pretraining_shots)
+
+    acting = jnp.concatenate([optimum.value[-1], optimum.query_key[:, :-1].ravel()])
+    spectrum = np.asarray(jnp.linalg.eigvalsh(jax.jit(jax.hessian(loss))(acting)))
+    flat = int((np.abs(spectrum) < 1e-10 * spectrum.max()).sum())
+    negative = int((spectrum < -1e-10 * spectrum.max()).sum())
+    return [
+        Finding(case="flat directions", stated=1.0, exact=float(flat)),
+        Finding(case="descent directions", stated=0.0, exact=float(negative), scale=1.0),
+    ]
+
+
+def where_full_ends(case: Case) -> list[Finding]:
+    r"""Follow full fine-tuning from the pretrained optimum by gradient descent, and compare the scale w with the conserved one.
+
+    Args:
+        case: where to check.
+
+    Returns:
+        The scale by small steps and by the published optimiser, the error reached, and the drift of the conserved quantity.
+    """
+    start = case.optima(case.settings.pretraining_shots, case.settings.shots)["pretrained"]
+    goal = objectives.stages("full", objectives.population_gradient(case.problem, case.target_task), 0)[-1]
+    predicted = float(optima.conserved_scale(case.problem, case.target_task, start))
+    published = optimizers.by_name("sgd", PUBLISHED_RATE, PUBLISHED_STEPS, "linear")
+    ends = {
+        "small steps": _descend(goal, start, optax.sgd(FLOW_RATE), FLOW_STEPS),
+        "published optimiser": _descend(goal, start, published, PUBLISHED_STEPS),
+    }
+    scales = {name: float(lineage.reached_scale(end, case.target_task)) for name, end in ends.items()}
+    flow = ends["small steps"]
+    reached = float(risk_function(case.problem, case.target_task)(flow, 0))
+    before, after = (float(optima.conserved_quantity(params)) for params in (start, flow))
+    return [
+        Finding(case="scale w, small steps", exact=predicted, numerical=scales["small steps"], tolerance=0.005),
+        Finding(case="scale w, published optimiser", exact=predicted, numerical=scales["published optimiser"], tolerance=0.02),
+        Finding(case="conserved quantity, small steps", exact=before, numerical=after, tolerance=0.005),
+        Finding(case="zero-shot error reached", exact=case.noise_variance, numerical=reached, scale=case.size),
+    ]
+
+
+def _descend(goal: objectives.Objective, start: Params, optimizer: optax.GradientTransformation, steps: int) -> Params:
+    """The parameters after some steps on exact gradients."""
+    settings = training.Settings(steps=steps, history_stride=steps)
+    return training.train(jax.random.key(0), goal, start, optimizer, settings).params
+
+
+def value_minimiser(case: Case) -> list[Finding]:
+    """Compare the size of $v_x$ along the target task with a least-squares fit to simulated zero-shot prompts.
+
+    Args:
+        case: where to check.
+
+    Returns:
+        The size, stated 1/(d + 4).
+    """
+    dim = case.settings.dim
+
+    def along(params: Params) -> Float[Array, ""]:
+        task = case.target_task
+        return params.value[-1, 1:-1] @ case.problem.covariance @ task / (task @ case.problem.covariance @ task)
+
+    def at(shots: ArrayLike) -> Float[Array, ""]:
+        return along(optima.value(case.pretrained(shots), case.problem, case.target_task))
+
+    simulated, error = case.by_chunks(1001, lambda key, prompts: along(fitted_value(case, key, prompts)))
+    far = np.array([at(shots) for shots in large_numbers(dim)])
+    limit = float(at(jnp.inf))
+    return [
+        Finding(
+            case="v_x along θ₀",
+            stated=1 / (dim + 4),
+            exact=float(at(case.settings.pretraining_shots)),
+            at_limit=limit,
+            rates={"m": rate(far - limit, dim, limit)},
+            simulated=simulated,
+            standard_error=error,
+        )
+    ]
+
+
+def fitted_value(case: Case, key: Key[Array, ""], pairs: int) -> Params:
+    """Fit the value-only optimum by least squares to simulated zero-shot prompts, one a labelled pair.
+
+    Args:
+        case: the data law and target task.
+        key: randomness.
+        pairs: number of pairs.
+
+    Returns:
+        The pretrained parameters with fitted $v_0$ and $v_x$.
+    """
+    frozen = case.pretrained()
+    features, targets = sampled_features(case, key, frozen, 0, pairs)
+    seen = features[:, :-1]
+    row = jnp.linalg.solve(seen.T @ seen, seen.T @ targets)
+    return Params(value=frozen.value.at[-1, :-1].set(row), query_key=frozen.query_key)
+
+
+def sampled_features(
+    case: Case, key: Key[Array, ""], params: Params, shots: int, prompts: int
+) -> tuple[Float[Array, "prompts token"], Float[Array, " prompts"]]:
+    """Draw prompts of the target task and return the derivative of each prediction in the last row of V, and the targets.
+
+    Predictions are linear in that row, so these are the features of a linear regression for it.
+
+    Args:
+        case: the data law and target task.
+        key: randomness.
+        params: V and Q.
+        shots: number of examples.
+        prompts: number of prompts.
+
+    Returns:
+        Features and noisy targets.
+    """
+
+    def one(index: Array) -> tuple[Array, Array]:
+        prompt = sample_prompt(jax.random.fold_in(key, index), case.problem, case.target_task, shots)
+
+        def prediction(row: Float[Array, " token"]) -> Float[Array, ""]:
+            return predict(Params(value=params.value.at[-1].set(row), query_key=params.query_key), prompt.tokens)
+
+        return jax.grad(prediction)(params.value[-1]), prompt.target
+
+    return jax.vmap(one)(jnp.arange(prompts))
