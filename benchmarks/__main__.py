@@ -5,10 +5,15 @@ from pathlib import Path
 
 import cyclopts
 
-from benchmarks import sweeps, training
+from benchmarks import curves, sweeps, training
 from lsa_jax import store
 
-CASES = {"sampled_steps": training.sampled_steps, "population_runs": training.population_runs, "sweep_throughput": sweeps.sweep_throughput}
+CASES = {
+    "sampled_steps": training.sampled_steps,
+    "population_runs": training.population_runs,
+    "error_curves": curves.error_curves,
+    "sweep_throughput": sweeps.sweep_throughput,
+}
 
 
 def main(*names: str, out: Path = Path("results/benchmarks")) -> None:
@@ -24,9 +29,9 @@ def main(*names: str, out: Path = Path("results/benchmarks")) -> None:
         store.save_json(out / f"{name}.json", measured)
         print(f"{name} ({measured['unit']}, {measured['environment']['device']})")
         for way, seconds in measured["seconds"].items():
-            print(f"  {way:<24} median {statistics.median(seconds):.3f}  range {min(seconds):.3f} to {max(seconds):.3f}")
+            print(f"  {way:<24} median {statistics.median(seconds):.4g}  range {min(seconds):.4g} to {max(seconds):.4g}")
         for way, (ratio, low, high) in measured.get("speedup", {}).items():
-            print(f"  {way:<24} {ratio:.1f} times the first (95 % interval {low:.1f} to {high:.1f})")
+            print(f"  {way:<24} {ratio:.3g} times the first (95 % interval {low:.3g} to {high:.3g})")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def verify(
 
     Args:
         settings: see below.
-        thorough: Check on a grid of 13 settings as well, and print the worst case of each claim; minutes.
+        thorough: Check on nine more settings, and print the worst case of each claim; a quarter of an hour.
         out: Folder for verify.json and verify.md.
         quiet: Print the tables only, no progress.
 
@@ -97,6 +97,23 @@ def verify(
     from lsa_jax.claims import command
 
     return command.run(settings or VerifySettings(), grid=thorough, out=out, quiet=quiet)
+
+
+@app.command
+def gallery(*names: str, out: Path = Path("results/gallery"), prompts: int = 100_000) -> int:
+    """Draw the figures of the gallery: exact curves, simulated points on them, and their numbers.
+
+    Args:
+        names: pretrained, full, value, tradeoff, phases, cosine, paths, directions, annealed; by default all.
+        out: Folder for figures and numbers.
+        prompts: Prompts drawn for each simulated point.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax.studies import command
+
+    return command.run(names, out, prompts)
 
 
 @app.command

@@ -22,8 +22,11 @@ PUBLISHED_INIT, PUBLISHED_RATE = 0.05, 0.01
 """Standard deviation of the initialisation, and learning rate, of the published runs."""
 
 TASK_STREAM, SIMULATION_STREAM = 0, 1
-LARGE = (1e3, 4e3, 16e3)
+LARGE = 1e3 * 4.0 ** np.arange(10)
 """Multiples of the dimension at which the approach to a limit is measured."""
+
+SMALLEST_GAP = 1e-10
+"""Gap, relative to the number itself, above which rounding does not disturb its rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +63,9 @@ class Case:
         """Return the closed-form optimum of each regime, at the scale gradient descent ends at."""
         return _optima(self.problem, self.prior, self.target_task, jnp.asarray(pretraining_shots, float), jnp.asarray(shots, float))
 
-    def simulate(self, tag: int, params: Params, task: Float[Array, " dim"], shots: ArrayLike) -> RiskEstimate:
-        """Simulate an n-shot error."""
-        return empirical_risk(self.key(tag), params, self.problem, task, shots, self.settings.prompts)
+    def simulate(self, tag: int, params: Params, task: Float[Array, " dim"], shots: ArrayLike, times: int = 1) -> RiskEstimate:
+        """Simulate an n-shot error, with so many times the setting's number of prompts."""
+        return empirical_risk(self.key(tag), params, self.problem, task, shots, times * self.settings.prompts)
 
     def by_chunks(self, tag: int, estimate: Callable[[Key[Array, ""], int], Any]) -> tuple[float, float]:
         """Return mean and standard error of a statistic estimated from independent parts of the simulation.
@@ -119,11 +122,11 @@ def prepare(settings: Settings) -> Case:
 
 def large_numbers(dim: int) -> np.ndarray:
     """Return numbers of shots far into the limit of a dimension."""
-    return np.array(LARGE) * dim
+    return LARGE * dim
 
 
 def rate(gaps: np.ndarray, dim: int, scale: float) -> float | None:
-    """Measure the power with which gaps at `large_numbers` fall: the slope of their log against the log of the number.
+    """Measure the power with which gaps at `large_numbers` fall: the last slope of their log that rounding leaves alone.
 
     Args:
         gaps: distances from the limit.
@@ -138,7 +141,8 @@ def rate(gaps: np.ndarray, dim: int, scale: float) -> float | None:
         -2.0
     """
     gaps = np.abs(gaps)
-    if gaps.max() < 1e-12 * max(scale, 1e-300):
+    clear = np.flatnonzero(gaps > SMALLEST_GAP * scale)
+    if len(clear) < 2:
         return None
-    with np.errstate(divide="ignore"):
-        return float(np.polyfit(np.log(large_numbers(dim)), np.log(gaps), 1)[0])
+    last = clear[-2:]
+    return float(np.diff(np.log(gaps[last]))[0] / np.diff(np.log(large_numbers(dim)[last]))[0])

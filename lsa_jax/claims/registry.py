@@ -96,7 +96,7 @@ CLAIMS = (
         name="where full ends",
         source="(14)",
         statement="Gradient flow conserves |v|² - |Q|², which fixes the minimiser that full fine-tuning reaches.",
-        assumptions="exact gradients from the pretrained optimum; steps of finite size follow the flow",
+        assumptions="gradient flow from the pretrained optimum; momentum and finite steps follow it approximately",
         limit="w²|θ₀|² - w⁻² = -|Γ|²",
         finite="the same at the start's own scale",
         check=minimisers.where_full_ends,

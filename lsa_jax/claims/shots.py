@@ -13,6 +13,9 @@ from lsa_jax.claims.minimisers import sampled_features
 from lsa_jax.population import risk_function
 from lsa_jax.problem import Params
 
+PRECISION = 4
+"""A root needs more prompts than a mean: so many times the setting's number."""
+
 
 def break_even_shots(case: Case, params: Params) -> Float[Array, ""]:
     r"""Compute the number of shots above which a pretrained optimum's few-shot error is below its zero-shot error.
@@ -51,8 +54,8 @@ def break_even(case: Case) -> list[Finding]:
     risk = jax.jit(risk_function(case.problem, case.target_task))
     zero_shot = float(risk(params, 0.0))
     root = scipy.optimize.brentq(lambda shots: float(risk(params, shots)) - zero_shot, max(exact / 2, 1e-3), 2 * exact + 1, xtol=1e-12)
-    below, above = (case.simulate(1300 + index, params, case.target_task, shots) for index, shots in enumerate((1, 4 * int(exact + 1))))
     numbers = np.array([1.0, 4 * int(exact + 1)])
+    below, above = (case.simulate(1300 + index, params, case.target_task, shots, PRECISION) for index, shots in enumerate(numbers))
     weights = 1 / (numbers + 1)
     slopes = np.array([float(one.mean) - zero_shot for one in (below, above)]) / (1 - weights)
     errors = np.array([float(one.standard_error) for one in (below, above)]) / (1 - weights)

@@ -39,14 +39,18 @@ TITLES = {
 TASKS = {"target": (BLUE, "o", r"$\theta_0$ (target)"), "opposite": (VERMILION, "s", r"$-\theta_0$ (unseen)")}
 """Colour, marker and label of the two test tasks of the paper."""
 
-POINTS: dict[str, Any] = {
-    "markersize": 3.5,
-    "markerfacecolor": "white",
-    "markeredgewidth": 0.8,
-    "linestyle": "none",
-    "elinewidth": 0.8,
+LOOKS = {
+    TITLES["pretrained"]: (BLACK, "o"),
+    TITLES["full"]: (VERMILION, "s"),
+    TITLES["value"]: (BLUE, "^"),
+    TITLES["value_auxiliary"]: (GREEN, "D"),
+    TITLES["value_annealed"]: (PURPLE, "v"),
 }
-"""How trained models are drawn."""
+"""Colour and marker of the regimes, where they share a panel."""
+
+MARKS: dict[str, Any] = {"markersize": 3.5, "markerfacecolor": "white", "markeredgewidth": 0.8}
+POINTS: dict[str, Any] = {**MARKS, "linestyle": "none", "elinewidth": 0.8}
+"""How simulated or trained models are drawn: their marks, and these with error bars."""
 
 
 def confidence_interval(values: pd.Series, level: float = 0.95) -> float:

@@ -1,0 +1,146 @@
+"""The gallery: its numbers are those of the theory, its points lie on its curves, and its figures show what the records hold."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lsa_jax.plotting import families, studies
+from lsa_jax.plotting.style import TITLES
+from lsa_jax.studies import command, published, setting, tasks, tradeoffs, trajectories
+
+PROMPTS = 20_000
+
+
+def computed(study: str) -> pd.DataFrame:
+    """The records of a study, as the command computes them."""
+    with jax.enable_x64(True):
+        return command.STUDIES[study].compute(PROMPTS)
+
+
+def assert_points_on_curves(curves: pd.DataFrame) -> None:
+    """Simulated points within 5 standard errors, and not so near that they could not miss."""
+    points = curves[curves["simulated"].notna()]
+    deviations = (points["simulated"] - points["y"]) / points["standard_error"].clip(lower=1e-9)
+    assert np.abs(deviations).max() < 5
+    assert len(points) < 20 or deviations.std() > 0.5
+
+
+def test_the_published_study_of_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "DIMENSIONS", (6,))
+    curves = computed("pretrained")
+    assert_points_on_curves(curves)
+    risk = curves.set_index("x")["y"]
+    assert curves["mark"].iloc[0] == pytest.approx(5, abs=0.1)
+    assert risk[4] > risk[0] > risk[5]
+
+
+def test_the_family_of_full_optima(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "FULL_SCALES", (0.3, 3.0))
+    curves = computed("full")
+    assert_points_on_curves(curves)
+    zero_shot = curves[curves["x"] == 0].set_index(["panel", "line"])["y"].unstack()
+    np.testing.assert_allclose(zero_shot.to_numpy(), [[0.1, 0.1], [4.1, 4.1]], rtol=1e-12)
+
+
+def test_the_family_of_value_optima_and_its_best_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "VALUE_SCALES", (0.6, 0.7))
+    curves = computed("value")
+    assert_points_on_curves(curves)
+    best = curves[curves["panel"] == "scale"].set_index("x")
+    assert best["y"][20] == pytest.approx(0.6540880503)
+    assert best["mark"].iloc[0] == pytest.approx(8 / 9)
+    figure = families.plot_value_family(curves)
+    assert [axes.get_title() for axes in figure.axes] == [r"target task $\theta_0$", r"unseen task $-\theta_0$", ""]
+
+
+def test_damage_is_linear_in_the_cosine_and_points_lie_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "SHOTS", (20.0, np.inf))
+    curves = computed("cosine")
+    assert_points_on_curves(curves)
+    for _, line in curves.groupby(["panel", "line"]):
+        assert np.abs(np.diff(line["y"], 2)).max() < 1e-12
+    limit = curves[(curves["panel"] == TITLES["value"]) & (curves["line"] == r"$n = \infty$")]
+    assert limit["y"].iloc[0] > limit["y"].iloc[-1]
+
+
+def test_damage_by_direction_is_that_of_single_tasks() -> None:
+    curves = computed("directions")
+    assert_points_on_curves(curves)
+    assert sorted(curves["x"].unique()) == pytest.approx(sorted(8 / np.arange(1, 9) / np.sum(1 / np.arange(1, 9))))
+
+
+def test_paths_end_where_the_conserved_quantity_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trajectories, "CONSERVED", (-0.0875, 2.0))
+    paths = computed("paths")
+    ends = paths.groupby("conserved").last()
+    np.testing.assert_allclose(ends["w"], ends["w_end"], rtol=5e-3)
+    np.testing.assert_allclose(ends["bias"], 1 / ends["w_end"], rtol=5e-3)
+    assert (ends["block"].abs() < 1e-3).all()
+    assert (paths.groupby("conserved")["value_label"].agg(np.ptp) < 1e-9).all()
+    assert len(studies.plot_paths(paths).axes) == 3
+
+
+def test_the_annealed_variant_comes_nearer_to_the_constrained_optimum_with_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trajectories, "ANNEALED_STEPS", (30, 3000))
+    distance = computed("annealed").pivot_table(index="x", columns="line", values="y")
+    assert (distance.loc[3000] < 0.1 * distance.loc[30]).all()
+    assert (distance.loc[3000] < 1e-3).all()
+
+
+def test_phases_name_the_regime_of_the_least_risk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tradeoffs, "DIMENSIONS", (3, 5))
+    monkeypatch.setattr(tradeoffs, "NOISE_LEVELS", np.array([0.1**0.5, 1.0]))
+    table = computed("phases")
+    least = table[list(tradeoffs.REGIMES)].min(axis=1)
+    assert all(row[row["best"]] == low for (_, row), low in zip(table.iterrows(), least, strict=True))
+    same = table[(table["level"] == 5) & (table["against"] == "dim")].reset_index(drop=True)
+    other = table[(table["level"] == 0.1**0.5) & (table["against"] == "noise_std")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same[list(tradeoffs.REGIMES)], other[list(tradeoffs.REGIMES)])
+    assert isinstance(studies.plot_phases(table), Figure)
+
+
+def test_the_trade_off_holds_the_regimes_and_trained_models_near_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SEEDS", 2), ("BATCH", 64), ("STEPS", 1500)):
+        monkeypatch.setattr(tradeoffs, name, value)
+    models = computed("tradeoff")
+    optima = models[models["kind"] == "optimum"].set_index("name")
+    assert optima.loc["value", "unseen"] == pytest.approx(0.3916048009)
+    assert optima.loc["value_auxiliary", "target"] == pytest.approx(0.3242716483)
+    scales = models[models["kind"] == "scale curve"]
+    assert scales["target"].min() == pytest.approx(optima.loc["value_auxiliary", "target"], rel=1e-3)
+    assert np.ptp(scales["zero_shot"]) < 1e-12
+    trained = models[models["kind"] == "trained"].groupby("name")["unseen"].mean()
+    np.testing.assert_allclose(trained, optima.loc[trained.index, "unseen"], rtol=0.15)
+    assert len(studies.plot_tradeoff(models).axes) == 2
+
+
+def test_the_command_writes_figure_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    records = pd.DataFrame({"panel": "", "line": ["a", "b"], "x": [1.0, 2.0], "y": [1.0, 3.0]})
+    draw = command.STUDIES["annealed"].draw
+    monkeypatch.setitem(command.STUDIES, "annealed", command.Study(lambda prompts: records, draw))
+    assert command.run(["annealed"], tmp_path, PROMPTS) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"annealed.{suffix}" for suffix in ("pdf", "png", "csv", "parquet")}
+    assert "annealed" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "annealed.parquet"), records)
+
+
+@pytest.mark.parametrize(("names", "prompts"), [(["pretrian"], 10), (["full"], 1)])
+def test_bad_input_is_one_line(names: list[str], prompts: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pretrian|prompts is 1"):
+        command.run(names, tmp_path / "out", prompts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_study_is_in_the_gallery_page_with_its_figure_and_numbers() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "gallery.md").read_text()
+    for name in command.STUDIES:
+        assert f"lsa-jax gallery {name}" in page
+        assert f"gallery/{name}.png" in page
+        assert (docs / "gallery" / f"{name}.png").exists()
+        assert (docs / "gallery" / f"{name}.csv").exists()
+    assert setting.PUBLISHED.dim == 5
