@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import estimate, plan, processes, program, records, results, run, spec
+from lsa_jax.sweeps import axes, estimate, plan, processes, program, records, results, run, spec
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.processes import Share
 
@@ -54,11 +54,12 @@ def sweep(
         ValueError: if the sweep cannot be run, or the folder holds something else.
     """
     read = spec.read(source, overrides)
-    size = None if seed_batch == "auto" else int(checks.as_number("seed_batch", seed_batch))
+    size = None if seed_batch == "auto" else int(axes.as_whole(1)("seed_batch", checks.as_number("seed_batch", seed_batch)))
     part = processes.read_share(shard)
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
-    share = processes.join(*distributed).within(part)
+    alone = shard is not None and distributed[0] is None
+    share = part if alone else processes.join(*distributed).within(part)
     errors = Console(stderr=True)
     with stop_signals() as stop, reporting(errors, share) as report:
         progress = run.run_sweep(
@@ -137,9 +138,9 @@ def status(out: Path) -> int:
     console.print(f"failed chunks     {len(failures)}")
     for chunk, error in list(failures.items())[:3]:
         console.print(f"  {chunk.name}: {error.splitlines()[0][:200]}", markup=False)
-    if failures or diverged:
-        return exit_codes.SOME_RUNS_FAILED
-    return exit_codes.DONE if done == manifest["cells"] else exit_codes.INTERRUPTED_RESUMABLE
+    if done < manifest["cells"] and not failures:
+        return exit_codes.INTERRUPTED_RESUMABLE
+    return exit_codes.SOME_RUNS_FAILED if failures or diverged else exit_codes.DONE
 
 
 def export(out: Path, file_format: str, to: Path | None) -> int:

@@ -92,7 +92,8 @@ def test_the_annealed_variant_comes_nearer_to_the_constrained_optimum_with_more_
 
 
 def test_phases_name_the_regime_of_the_least_risk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tradeoffs, "DIMENSIONS", (3, 5))
+    monkeypatch.setattr(tradeoffs, "DIMENSIONS", (2, 5))
+    monkeypatch.setattr(tradeoffs, "PHASE_SHOTS", np.array([2.0, 20.0, 60.0]))
     monkeypatch.setattr(tradeoffs, "NOISE_LEVELS", np.array([0.1**0.5, 1.0]))
     table = computed("phases")
     least = table[list(tradeoffs.REGIMES)].min(axis=1)
@@ -103,9 +104,9 @@ def test_phases_name_the_regime_of_the_least_risk(monkeypatch: pytest.MonkeyPatc
     assert isinstance(studies.plot_phases(table), Figure)
 
 
-def test_the_trade_off_holds_the_regimes_and_trained_models_near_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("SEEDS", 2), ("BATCH", 64), ("STEPS", 1500)):
-        monkeypatch.setattr(tradeoffs, name, value)
+def test_the_trade_off_holds_the_regimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = {"zero_shot": 0.3, "target": 0.3, "unseen": 0.4}
+    monkeypatch.setattr(tradeoffs, "_trained", lambda settings: pd.DataFrame([{"kind": "trained", "name": "value", **errors}]))
     models = computed("tradeoff")
     optima = models[models["kind"] == "optimum"].set_index("name")
     assert optima.loc["value", "unseen"] == pytest.approx(0.3916048009)
@@ -113,9 +114,16 @@ def test_the_trade_off_holds_the_regimes_and_trained_models_near_them(monkeypatc
     scales = models[models["kind"] == "scale curve"]
     assert scales["target"].min() == pytest.approx(optima.loc["value_auxiliary", "target"], rel=1e-3)
     assert np.ptp(scales["zero_shot"]) < 1e-12
-    trained = models[models["kind"] == "trained"].groupby("name")["unseen"].mean()
-    np.testing.assert_allclose(trained, optima.loc[trained.index, "unseen"], rtol=0.15)
     assert len(studies.plot_tradeoff(models).axes) == 2
+
+
+@pytest.mark.slow
+def test_models_trained_on_samples_are_near_the_optima() -> None:
+    models = computed("tradeoff")
+    optima = models[models["kind"] == "optimum"].set_index("name")
+    trained = models[models["kind"] == "trained"].groupby("name")[["zero_shot", "target", "unseen"]].mean()
+    assert (models["kind"] == "trained").sum() == 4 * tradeoffs.SEEDS
+    np.testing.assert_allclose(trained, optima.loc[trained.index, trained.columns], rtol=0.1)
 
 
 def test_the_command_writes_figure_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from lsa_jax.errors import InputError
 from lsa_jax.sweeps import axes, plan, processes, spec
 from lsa_jax.sweeps.processes import Share
 
@@ -67,6 +70,13 @@ def test_equal_sweeps_are_equal_however_written() -> None:
     other = spec.read({"seed": [0, 1, 2, 3], "evaluation_shots": [0, 1, 2, math.inf], "test_tasks": 1})
     assert one.digest == other.digest
     assert one.digest != spec.read({"seed": "0:5"}).digest
+    assert one.digest == spec.read({"seed": np.arange(4), "evaluation_shots": (0, 1, 2, np.inf), "test_tasks": ("target",)}).digest
+
+
+@pytest.mark.parametrize("wrong", [{"dim": [[2, 3]]}, {"regime": 1}, {"dtype": 64}, {"noise_std": {"a": 1}}, {"seed": True}])
+def test_values_of_another_kind_are_bad_input(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        spec.read(wrong)
 
 
 def test_files_and_overrides(tmp_path: Path) -> None:
@@ -76,6 +86,7 @@ def test_files_and_overrides(tmp_path: Path) -> None:
     assert spec.read(toml).digest == spec.read(python).digest
     assert spec.read(toml, ["dim=[7]", "covariance=power_law:1"]).blocks[1]["dim"] == (7,)
     assert spec.read(toml, ["covariance=power_law:1"]).blocks[0]["covariance"] == ("power_law:1",)
+    assert {block["noise_std"] for block in spec.read(toml, ["noise_std=0.25"]).blocks} == {(0.25,)}
     wrong.write_text("dim = = 3")
     with pytest.raises(ValueError, match="is not TOML"):
         spec.read(wrong)

@@ -158,6 +158,53 @@ def test_a_file_cut_short_is_reported_and_computed_again(tmp_path: Path, capsys:
     np.testing.assert_allclose(values(out), before, rtol=1e-9)
 
 
+def test_a_process_leaves_the_damaged_files_of_others_alone(tmp_path: Path) -> None:
+    lsa.run_sweep(CLOSED, tmp_path, seed_batch=4)
+    last = max((tmp_path / "chunks").iterdir())
+    last.write_bytes(last.read_bytes()[:100])
+    assert lsa.run_sweep(CLOSED, tmp_path, share=Share(0, 2)).damaged == 0
+    assert last.exists()
+    assert lsa.run_sweep(CLOSED, tmp_path, share=Share(1, 2)).damaged == 1
+
+
+def test_files_that_another_process_takes_away_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lsa.run_sweep(CLOSED, tmp_path, seed_batch=4)
+    folder, digest = Folder(tmp_path), spec.read(CLOSED).digest
+    folder.note_failure(records.Chunk(0, 0, 4), RuntimeError("no"))
+    listed = Path.glob
+
+    def taken(self: Path, pattern: str) -> list[Path]:
+        found = sorted(listed(self, pattern))
+        found[0].unlink()
+        return found
+
+    before = len(folder.finished(digest)[0])
+    monkeypatch.setattr(Path, "glob", taken)
+    assert folder.failures() == {}
+    assert len(folder.finished(digest)[0]) == before - 1
+
+
+def test_parameters_asked_for_later_are_computed(tmp_path: Path) -> None:
+    lsa.run_sweep(CLOSED, tmp_path, seed_batch=8)
+    progress = lsa.run_sweep(CLOSED, tmp_path, seed_batch=8, save_params=True)
+    assert progress.computed == progress.total
+    assert len(list((tmp_path / "params").iterdir())) == len(list((tmp_path / "chunks").iterdir()))
+    assert not values(tmp_path).index.duplicated().any()
+
+
+def test_an_unfinished_sweep_is_to_be_run_again_even_if_cells_diverged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spent: list[int] = []
+    grid = {**TINY, "learning_rate": 1e30, "regime": "pretrained"}
+
+    def stop() -> bool:
+        spent.append(1)
+        return len(spent) > 2
+
+    lsa.run_sweep(grid, tmp_path, seed_batch=8, stop=stop)
+    assert commands.status(tmp_path) == 75
+    assert "diverged          8" in capsys.readouterr().out
+
+
 def test_lineages_in_two_files_are_taken_once(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     lsa.run_sweep(CLOSED, one, seed_batch=8)

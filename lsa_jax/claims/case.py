@@ -67,20 +67,26 @@ class Case:
         """Simulate an n-shot error, with so many times the setting's number of prompts."""
         return empirical_risk(self.key(tag), params, self.problem, task, shots, times * self.settings.prompts)
 
-    def by_chunks(self, tag: int, estimate: Callable[[Key[Array, ""], int], Any]) -> tuple[float, float]:
-        """Return mean and standard error of a statistic estimated from independent parts of the simulation.
+    def jackknife(
+        self, tag: int, sums: Callable[[Key[Array, ""], int], Any], statistic: Callable[[Any], Float[Array, ""]]
+    ) -> tuple[float, float]:
+        """Return a statistic of sums over simulated prompts and its standard error, by leaving out one part of the simulation at a time.
 
         Args:
             tag: the stream of randomness.
-            estimate: the statistic from a key and a number of prompts.
+            sums: sums over prompts, from a key and their number.
+            statistic: the statistic of the total.
 
         Returns:
-            Mean over the parts, and its standard error.
+            The statistic, without its bias to first order, and its standard error.
         """
         prompts = max(2, self.settings.prompts // CHUNKS)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key(tag), jnp.arange(CHUNKS))
-        parts = np.asarray(jax.jit(lambda keys: jax.lax.map(lambda key: estimate(key, prompts), keys))(keys))
-        return float(parts.mean()), float(parts.std(ddof=1) / CHUNKS**0.5)
+        parts = jax.jit(lambda keys: jax.lax.map(lambda key: sums(key, prompts), keys))(keys)
+        total = jax.tree.map(lambda leaf: leaf.sum(axis=0), parts)
+        without = jax.vmap(lambda part: statistic(jax.tree.map(jnp.subtract, total, part)))(parts)
+        bias = (CHUNKS - 1) * (jnp.mean(without) - statistic(total))
+        return float(statistic(total) - bias), float(jnp.std(without) * (CHUNKS - 1) ** 0.5)
 
 
 @jax.jit
@@ -141,6 +147,8 @@ def rate(gaps: np.ndarray, dim: int, scale: float) -> float | None:
         -2.0
     """
     gaps = np.abs(gaps)
+    if not np.isfinite(gaps).all():
+        return float("nan")
     clear = np.flatnonzero(gaps > SMALLEST_GAP * scale)
     if len(clear) < 2:
         return None

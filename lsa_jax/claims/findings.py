@@ -66,6 +66,9 @@ class Finding:
     def objections(self) -> list[str]:
         """What speaks against the claim."""
         reference = self.exact if self.at_limit is None else self.at_limit
+        numbers = (self.exact, self.stated, self.at_limit, self.simulated, self.standard_error, self.numerical)
+        if not all(number is None or math.isfinite(number) for number in numbers):
+            return ["a number is not finite"]
         found = []
         if self.stated is not None and abs(reference - self.stated) > ROUNDING * self._size():
             found.append(f"is {reference:.6g} where {self.stated:.6g} is stated")

@@ -104,7 +104,7 @@ CLAIMS = (
     Claim(
         name="value minimiser",
         source="Thm 4.6; (15)",
-        statement="The value-only optimum puts v_x along θ₀.",
+        statement="The value-only optimum puts v_x along θ₀: exactly so in the limit, or where Σ is isotropic.",
         assumptions="Q_xx symmetric, zero-shot loss",
         limit="v_x = θ₀/(d+4)",
         finite="b* of (15)",

@@ -95,7 +95,7 @@ def _query_outside(case: Case) -> list[Sensitivity]:
     zero_shot = float(population_risk(tuned, case.problem, case.target_task, 0))
     return [
         Sensitivity("query token outside the sum", "value, n = 0, θ₀", zero_shot, case.noise_variance + case.size),
-        Sensitivity("query token outside the sum", f"value, n = {shots}, θ₀", _risk(case, tuned), *outside),
+        Sensitivity("query token outside the sum, at test only", f"value, n = {shots}, θ₀", _risk(case, tuned), *outside),
     ]
 
 
@@ -175,7 +175,7 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
     Returns:
         The trained parameters.
     """
-    protocol = lineage.Protocol(case.settings.dim, "population", steps, 1, 0, "sgd", "linear")
+    protocol = lineage.Protocol(case.settings.dim, "population", steps, 1, 0, "sgd", "constant")
     setting = lineage.Setting(
         problem=case.problem,
         prior=case.prior,

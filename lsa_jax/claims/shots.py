@@ -1,5 +1,7 @@
 """Numbers of shots: from how many on examples help the pretrained model, and which scale a few-shot loss picks at each."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,10 @@ from lsa_jax.claims.minimisers import sampled_features
 from lsa_jax.population import risk_function
 from lsa_jax.problem import Params
 
-PRECISION = 4
+LOWEST_SHOTS = -0.99
+"""Where the search for the break-even number begins: it is below 0 where already the first example helps."""
+
+PRECISION = 8
 """A root needs more prompts than a mean: so many times the setting's number."""
 
 
@@ -53,8 +58,11 @@ def break_even(case: Case) -> list[Finding]:
     exact, limit = float(break_even_shots(case, params)), float(break_even_shots(case, case.pretrained(jnp.inf)))
     risk = jax.jit(risk_function(case.problem, case.target_task))
     zero_shot = float(risk(params, 0.0))
-    root = scipy.optimize.brentq(lambda shots: float(risk(params, shots)) - zero_shot, max(exact / 2, 1e-3), 2 * exact + 1, xtol=1e-12)
-    numbers = np.array([1.0, 4 * int(exact + 1)])
+    far_above = 4.0 * max(1, math.ceil(exact + 1))
+    root = scipy.optimize.brentq(
+        lambda shots: (float(risk(params, shots)) - zero_shot) * (shots + 1) / shots, LOWEST_SHOTS, far_above, xtol=1e-12
+    )
+    numbers = np.array([1.0, far_above])
     below, above = (case.simulate(1300 + index, params, case.target_task, shots, PRECISION) for index, shots in enumerate(numbers))
     weights = 1 / (numbers + 1)
     slopes = np.array([float(one.mean) - zero_shot for one in (below, above)]) / (1 - weights)
@@ -71,7 +79,7 @@ def break_even(case: Case) -> list[Finding]:
             numerical=float(root),
             simulated=1 / simulated - 1,
             standard_error=error / simulated**2,
-            scale=exact + 1,
+            scale=max(exact + 1, dim),
         )
     ]
 
@@ -100,12 +108,12 @@ def best_scale(case: Case) -> list[Finding]:
     def scaled(scale: ArrayLike) -> Params:
         return Params(value=stage_one.value.at[-1, -1].set(scale), query_key=stage_one.query_key)
 
-    def fitted(key: Key[Array, ""], prompts: int) -> Float[Array, ""]:
+    def sums(key: Key[Array, ""], prompts: int) -> tuple[Array, Array]:
         features, targets = sampled_features(case, key, stage_one, settings.shots, prompts)
         left = targets - features[:, :-1] @ stage_one.value[-1, :-1]
-        return features[:, -1] @ left / jnp.sum(features[:, -1] ** 2)
+        return features[:, -1] @ left, jnp.sum(features[:, -1] ** 2)
 
-    simulated, error = case.by_chunks(1400, fitted)
+    simulated, error = case.jackknife(1400, sums, lambda total: total[0] / total[1])
     minimum = scipy.optimize.minimize_scalar(
         lambda scale: float(risk(scaled(scale), settings.shots)), bracket=(0.0, 1.0), options={"xtol": 1e-8}
     )

@@ -31,7 +31,7 @@ def pretrained_dimensions(prompts: int) -> pd.DataFrame:
     for dim in DIMENSIONS:
         case = prepare(Settings(dim=dim, noise_std=0.0, pretraining_shots=LONG_CONTEXT, prior="gaussian"))
         params = case.pretrained()
-        table = curves(case.key(), case.problem, {f"$d = {dim}$": params}, {"": case.target_task}, range(21), prompts)
+        table = curves(case.key(), case.problem, {f"$d = {dim}$": params}, {"": case.target_task}, np.arange(21.0), prompts)
         found.append(table.assign(mark=float(break_even_shots(case, params))))
     return pd.concat(found, ignore_index=True)
 
@@ -49,7 +49,7 @@ def full_family(prompts: int) -> pd.DataFrame:
     zeros = jnp.zeros((case.settings.dim + 2, case.settings.dim + 2))
     start = Params(value=zeros.at[-1, -1].set(1), query_key=zeros)
     lines = {f"$w = {scale:g}$": optima.full(case.problem, case.target_task, scale, start) for scale in FULL_SCALES}
-    return curves(case.key(), case.problem, lines, _two_tasks(case.target_task), range(SHOTS + 1), prompts)
+    return curves(case.key(), case.problem, lines, _two_tasks(case.target_task), np.arange(SHOTS + 1.0), prompts)
 
 
 def value_family(prompts: int) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def value_family(prompts: int) -> pd.DataFrame:
     case = published()
     tuned = optima.value(case.pretrained(jnp.inf), case.problem, case.target_task)
     lines = {f"$w = {scale:g}$": _with_scale(tuned, scale) for scale in VALUE_SCALES}
-    found = curves(case.key(), case.problem, lines, _two_tasks(case.target_task), range(SHOTS + 1), prompts)
+    found = curves(case.key(), case.problem, lines, _two_tasks(case.target_task), np.arange(SHOTS + 1.0), prompts)
     shots = np.arange(1.0, SHOTS + 1)
     best = jax.vmap(lambda number: optima.value_auxiliary(tuned, case.problem, case.target_task, number).value[-1, -1])(shots)
     limit = float(optima.value_auxiliary(tuned, case.problem, case.target_task, jnp.inf).value[-1, -1])

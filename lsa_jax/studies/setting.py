@@ -1,6 +1,6 @@
 """What the studies share: the published setting, and exact curves with simulated points on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def curves(
     problem: LinearRegression,
     lines: Mapping[str, Params],
     panels: Mapping[str, Float[Array, " dim"]],
-    shots: Sequence[float],
+    shots: np.ndarray,
     prompts: int,
 ) -> pd.DataFrame:
     """Compute exact error curves against the number of shots, with simulated errors at some of the numbers.
@@ -49,7 +49,7 @@ def curves(
     Returns:
         One row an error: panel, line, x (the number of shots), y, simulated and standard_error (NaN where not simulated).
     """
-    tasks, numbers = jnp.stack(list(panels.values())), np.asarray(shots, float)
+    tasks, numbers = jnp.stack(list(panels.values())), shots
     chosen = np.unique([1, *np.linspace(0, len(numbers) - 1, SIMULATED_POINTS).round().astype(int)])
     found = []
     for index, (line, params) in enumerate(lines.items()):

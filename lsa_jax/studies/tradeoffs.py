@@ -120,6 +120,6 @@ def _mixture_risks(
         params = Case(case.settings, problem, case.prior, case.target_task).optima(number, number)
         target = jnp.stack([population_risk(params[name], problem, case.target_task, number) for name in REGIMES])
         unseen = jnp.stack([prior_risk(params[name], problem, case.prior, number) for name in REGIMES])
-        return shares[:, None] * target + (1 - shares[:, None]) * unseen
+        return jnp.outer(shares, target) + jnp.outer(1 - shares, unseen)
 
     return jax.jit(lambda: jax.lax.map(lambda noise: jax.lax.map(lambda number: at(noise, number), shots), noise_levels))()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,14 +31,14 @@ class Axis:
 
 def as_choice(*choices: str) -> Callable[[str, Any], str]:
     """Return the check of a name."""
-    return lambda name, value: checks.as_choice(name, value, choices)
+    return lambda name, value: checks.as_choice(name, str(value), choices)
 
 
 def as_whole(minimum: int, maximum: int | float = math.inf) -> Callable[[str, Any], int]:
     """Return the check of a whole number."""
 
     def check(name: str, value: Any) -> int:
-        if isinstance(value, str | bool) or not math.isfinite(value) or int(value) != value or not minimum <= value <= maximum:
+        if not _is_number(value) or not math.isfinite(value) or int(value) != value or not minimum <= value <= maximum:
             limit = f"at least {minimum}" if math.isinf(maximum) else f"from {minimum} to {maximum:.0f}"
             raise InputError(f"{name} is {value!r}; it must be a whole number, {limit}")
         return int(value)
@@ -58,13 +59,18 @@ def as_real(minimum: float, *, above: bool = False, maximum: float = math.inf) -
     """Return the check of a finite real number."""
 
     def check(name: str, value: Any) -> float:
-        low = isinstance(value, str | bool) or value < minimum or (above and value == minimum)
+        low = not _is_number(value) or value < minimum or (above and value == minimum)
         if low or not math.isfinite(value) or value > maximum:
             limit = f"{'above' if above else 'at least'} {minimum:g}" + ("" if math.isinf(maximum) else f" and at most {maximum:g}")
             raise InputError(f"{name} is {value!r}; it must be a finite number, {limit}")
         return float(value)
 
     return check
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a real number, which a truth value is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def as_text(name: str, value: Any) -> str:
@@ -118,14 +124,20 @@ def values_of(name: str, written: Any, check: Callable[[str, Any], Value]) -> tu
         >>> values_of("dim", "4:12:4", as_whole(1)), values_of("noise_std", "logspace(0.01, 1, 3)", as_real(0.0))
         ((4, 8), (0.01, 0.1, 1.0))
     """
-    listed = written if isinstance(written, Sequence) and not isinstance(written, str) else [written]
-    values = [check(name, value) for entry in listed for value in _expanded(name, entry)]
+    values = [check(name, value) for entry in as_list(written) for value in _expanded(name, entry)]
     if not values:
         raise InputError(f"axis {name} is empty ({written!r}); give it at least one value")
     if len(set(values)) < len(values):
         twice = next(value for place, value in enumerate(values) if value in values[:place])
         raise InputError(f"axis {name} holds {twice!r} twice; give each value once")
     return tuple(values)
+
+
+def as_list(written: Any) -> list[Any]:
+    """Return what a spec says as a list, a single value as a list of one."""
+    if isinstance(written, np.ndarray | np.generic):
+        written = written.tolist()
+    return list(written) if isinstance(written, Sequence) and not isinstance(written, str) else [written]
 
 
 def _expanded(name: str, entry: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """The folder of a sweep: a manifest, one file a finished chunk, one note a failed one. What is done is what has its name."""
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -34,6 +35,10 @@ class Folder:
     def params(self) -> Path:
         """Folder of trained parameters, if they are saved."""
         return self.out / "params"
+
+    def params_of(self, chunk: Chunk) -> Path:
+        """File of the trained parameters of a chunk."""
+        return self.params / f"{Path(chunk.name).stem}.npz"
 
     @property
     def failed(self) -> Path:
@@ -103,7 +108,10 @@ class Folder:
             chunk = Chunk.of(path)
             if chunk is None:
                 continue
-            found = records.counts(path, digest)
+            try:
+                found = records.counts(path, digest)
+            except FileNotFoundError:  # another process found it damaged and is computing it again
+                continue
             if found is None:
                 damaged.append(path)
             else:
@@ -117,8 +125,12 @@ class Folder:
 
     def failures(self) -> dict[Chunk, str]:
         """Return the failed chunks and their errors."""
-        notes = [store.load_json(path) for path in sorted(self.failed.glob("*.json"))]
-        return {Chunk(*note["lineages"]): note["error"] for note in notes}
+        found = {}
+        for path in sorted(self.failed.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):  # another process tries it again
+                note = store.load_json(path)
+                found[Chunk(*note["lineages"])] = note["error"]
+        return found
 
     def clear_failures(self, chunks: Iterable[Chunk]) -> None:
         """Forget failures, before what failed is tried again."""

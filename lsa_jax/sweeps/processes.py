@@ -80,7 +80,7 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         This process's share.
 
     Raises:
-        ValueError: if only some of the three are given, or the process is out of range.
+        ValueError: if only some of the three are given, the process is out of range, or the others cannot be found.
     """
     given = [coordinator, num_processes, process_id]
     if any(part is not None for part in given) and any(part is None for part in given):
@@ -91,7 +91,13 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         return Share()
     host, _, port = (coordinator or "").rpartition(":")
     bind = f"{host}:{port}" if coordinator and process_id == 0 else None
-    jax.distributed.initialize(coordinator, num_processes, process_id, coordinator_bind_address=bind)
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id, coordinator_bind_address=bind)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"the processes did not meet ({reason}): give --coordinator, --num-processes and --process-id, or --shard"
+        ) from None
     share = Share(jax.process_index(), jax.process_count())
     jax.distributed.shutdown()
     return share

@@ -142,10 +142,13 @@ class _Worker:
 
     def run(self, groups: Sequence[Group], common: Sequence[Common], share: Share, report: Report, stop: Callable[[], bool]) -> Progress:
         """Work through the groups."""
+        parts = [share.of(len(group.lineages)) for group in groups]
         finished, damaged = self.folder.finished(self.spec.digest)
+        damaged = [path for path in damaged if (chunk := Chunk.of(path)) and _within(chunk, parts)]
         for path in damaged:
             path.unlink(missing_ok=True)
-        parts = [share.of(len(group.lineages)) for group in groups]
+        if self.save_params:
+            finished = {chunk: counts for chunk, counts in finished.items() if self.folder.params_of(chunk).exists()}
         self.folder.clear_failures([chunk for chunk in self.folder.failures() if _within(chunk, parts)])
         gaps = [remaining(group, list(finished), *part) for group, part in zip(groups, parts, strict=True)]
         progress = _progress(groups, parts, gaps, finished, len(damaged))
@@ -191,9 +194,12 @@ class _Worker:
         memory = processes.memory(self.mesh)
         left = sum(gap.last - gap.first for gap in gaps)
         size = estimate.batch_size(group, self.spec, left, platform, devices, memory)
-        with _arithmetic(self.spec):
-            while (needed := self._compiled(group, size).memory) > memory and size > devices:
-                size = max(1, min(size // 2, math.floor(size * memory / needed)) // devices) * devices
+        try:
+            with _arithmetic(self.spec):
+                while (needed := self._compiled(group, size).memory) > memory and size > devices:
+                    size = max(1, min(size // 2, math.floor(size * memory / needed)) // devices) * devices
+        except jax.errors.JaxRuntimeError:
+            pass  # compiling fails again with the first chunk, and is noted or backed off from there
         return size
 
     def _smaller(self, size: int) -> int:
@@ -236,7 +242,7 @@ class _Worker:
                 arrays[f"query_key {name}"] = measured.params.query_key[:count]
         rows = group.lineages.iloc[chunk.first : chunk.last]
         lineages = {column: rows[column].to_numpy() for column in rows}
-        store.save_arrays(self.folder.params / f"{Path(chunk.name).stem}.npz", {**arrays, **lineages})
+        store.save_arrays(self.folder.params_of(chunk), {**arrays, **lineages})
 
 
 def _progress(

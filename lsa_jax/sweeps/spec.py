@@ -12,7 +12,7 @@ from typing import Any
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps.axes import AXES, Value, as_choice, as_real, as_shots, as_whole, values_of
+from lsa_jax.sweeps.axes import AXES, Value, as_choice, as_list, as_real, as_shots, as_whole, values_of
 
 TEST_TASKS = {"target": 1.0, "opposite": -1.0}
 DEFAULTS: dict[str, Any] = {
@@ -71,7 +71,7 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     Args:
         source: a TOML file, a Python file that defines `spec`, or a dictionary: axes by name, `points` (a list of dictionaries of axes,
             each of which takes the place of the axes of the same names), and what belongs to the whole sweep.
-        overrides: further `name=value` settings, which come last; a value is TOML, or else a text.
+        overrides: further `name=value` settings, in place of what the spec and its points say; a value is TOML, or else a text.
 
     Returns:
         The checked spec.
@@ -88,14 +88,12 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     if isinstance(source, Spec):
         return source
     written = dict(source) if isinstance(source, Mapping) else _file(Path(source))
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        if not equals:
-            raise InputError(f"--set got {override!r}; it must be NAME=VALUE")
-        written[name.strip()] = _toml_value(text)
     points = written.pop("points", [{}])
     if not isinstance(points, Sequence) or not points or not all(isinstance(point, Mapping) for point in points):
         raise InputError(f"points is {points!r}; it must be a list of tables, [[points]]")
+    asked = dict(_override(text) for text in overrides)
+    written |= asked
+    points = [{name: value for name, value in point.items() if name not in asked} for point in points]
     shared = {name: written.pop(name, default) for name, default in DEFAULTS.items()}
     blocks = tuple(_block(written, point) for point in points)
     for block in blocks:
@@ -116,6 +114,14 @@ def _file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML ({error}): see experiments for examples") from None
 
 
+def _override(text: str) -> tuple[str, Any]:
+    """Name and value of an override."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set got {text!r}; it must be NAME=VALUE")
+    return name.strip(), _toml_value(value)
+
+
 def _toml_value(text: str) -> Any:
     """The value of an override."""
     try:
@@ -134,8 +140,7 @@ def _block(axes: Mapping[str, Any], point: Mapping[str, Any]) -> Axes:
 
 def _checked(blocks: tuple[Axes, ...], shared: Mapping[str, Any]) -> Spec:
     """The spec with what belongs to the whole sweep checked too."""
-    tasks = shared["test_tasks"]
-    cosines = [TEST_TASKS.get(task, task) if isinstance(task, str) else task for task in (tasks if isinstance(tasks, list) else [tasks])]
+    cosines = [TEST_TASKS.get(task, task) if isinstance(task, str) else task for task in as_list(shared["test_tasks"])]
     spec = Spec(
         blocks=blocks,
         evaluation_shots=tuple(map(float, values_of("evaluation_shots", shared["evaluation_shots"], as_shots(0)))),
