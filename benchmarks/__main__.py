@@ -5,13 +5,15 @@ from pathlib import Path
 
 import cyclopts
 
-from benchmarks import curves, sweeps, training
+from benchmarks import curves, figure, risk, sweeps, training
 from lsa_jax import store
 
 CASES = {
     "sampled_steps": training.sampled_steps,
     "population_runs": training.population_runs,
     "error_curves": curves.error_curves,
+    "exact_risk": risk.exact_risk,
+    "published_figure": figure.published_figure,
     "sweep_throughput": sweeps.sweep_throughput,
 }
 

@@ -8,13 +8,24 @@ import torch
 
 
 class PublishedPretraining:
-    """One model pretrained on prompts of fresh tasks from the unit sphere."""
+    """One model trained on prompts of fresh tasks from the unit sphere."""
 
-    def __init__(self, dim: int, shots: int, batch_size: int, noise_std: float, value: torch.Tensor, query_key: torch.Tensor) -> None:
-        """Start from the given parameters."""
+    def __init__(
+        self,
+        dim: int,
+        shots: int,
+        batch_size: int,
+        noise_std: float,
+        value: torch.Tensor,
+        query_key: torch.Tensor,
+        *,
+        value_only: bool = False,
+    ) -> None:
+        """Start from the given parameters, and train both or V alone."""
         self.dim, self.shots, self.batch_size, self.noise_std = dim, shots, batch_size, noise_std
-        self.value, self.query_key = value.clone().requires_grad_(), query_key.clone().requires_grad_()
-        self.optimizer = torch.optim.SGD([self.value, self.query_key], lr=0.01, momentum=0.9)
+        self.value, self.query_key = value.clone().requires_grad_(), query_key.clone().requires_grad_(not value_only)
+        self.trained = [self.value] if value_only else [self.value, self.query_key]
+        self.optimizer = torch.optim.SGD(self.trained, lr=0.01, momentum=0.9)
 
     def loss(self) -> torch.Tensor:
         """Mean squared error on a fresh batch."""
@@ -34,6 +45,6 @@ class PublishedPretraining:
         loss = self.loss()
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([self.value, self.query_key], 1.0)
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         return float(loss.item())

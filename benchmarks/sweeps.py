@@ -36,7 +36,7 @@ def sweep_throughput(rounds: int = 9, steps: int = 5000) -> dict[str, Any]:
     common, mesh = program.common_of(group, read), processes.local_mesh()
     together = compiled.compiled(made, BATCH, mesh)
     batch = program.lineages_of(group, 0, BATCH, BATCH)
-    single = _single(made, common)
+    single = single_run(made, common)
     singles = [jax.tree.map(lambda leaf, place=place: jnp.asarray(leaf[place]), batch) for place in range(SERIAL_LINEAGES)]
     measured = together(batch, common).measured
     differences = [
@@ -69,8 +69,16 @@ def sweep_throughput(rounds: int = 9, steps: int = 5000) -> dict[str, Any]:
     )
 
 
-def _single(made: program.Program, common: program.Common) -> Callable[[program.Lineages], dict[lineage.Model, program.Measured]]:
-    """A single run as a user would write it: each phase jitted, no batch."""
+def single_run(made: program.Program, common: program.Common) -> Callable[[program.Lineages], dict[lineage.Model, program.Measured]]:
+    """Return a single run as a user would write it: each phase jitted, no batch.
+
+    Args:
+        made: the program.
+        common: what all lineages share.
+
+    Returns:
+        What measures the models of one lineage.
+    """
     train = jax.jit(program.train, static_argnums=(0, 1))
     measure = jax.jit(program.measure, static_argnums=(0, 1))
     shots = common.fine_tuning_shots[0]

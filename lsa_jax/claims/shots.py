@@ -79,7 +79,7 @@ def break_even(case: Case) -> list[Finding]:
             numerical=float(root),
             simulated=1 / simulated - 1,
             standard_error=error / simulated**2,
-            scale=max(exact + 1, dim),
+            scale=max(exact + 1, float(dim)),
         )
     ]
 

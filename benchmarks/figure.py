@@ -1,0 +1,103 @@
+"""The published figure end to end: pretraining, three fine-tunings and their evaluation, as published and by the exact engine."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lsa_jax as lsa
+from benchmarks import timing
+from benchmarks.sweeps import BATCH, single_run
+from benchmarks.training import DIM, NOISE_STD, SHOTS, published_setting
+from lsa_jax.sweeps import compiled, plan, processes, program, spec
+
+STEPS, BATCH_SIZE, STEPS_TIMED = 5000, 5000, 20
+EVALUATED = np.arange(SHOTS + 1)
+PROMPTS_A_POINT = 5 * 50_000
+"""Prompts an error of the published evaluation: five test seeds of 50 000."""
+
+PHASES = {"pretrained": ((SHOTS, False),), "full": ((0, False),), "value": ((0, True),), "value_auxiliary": ((0, True), (SHOTS, True))}
+"""Losses of each published training phase: number of shots, and whether V alone is trained."""
+
+
+def published_figure(rounds: int = 5) -> dict[str, Any]:
+    """Time the work behind the published figure for one seed.
+
+    The published side is put together from timed training steps of each phase (times 5000) and timed evaluation batches (times the number
+    of batches of four models on two tasks at 21 numbers of shots); running it whole would take minutes a round for the same number.
+
+    Args:
+        rounds: timed rounds.
+
+    Returns:
+        The record; `cold` are seconds of a fresh process that does the same and more.
+    """
+    import torch
+
+    from benchmarks.peers import PublishedPretraining
+
+    problem, prior = published_setting()
+    params = lsa.optima.pretrained(problem, prior, SHOTS)
+    value, query_key = (torch.from_numpy(np.array(leaf, dtype=np.float32)) for leaf in (params.value, params.query_key))
+
+    def peer(shots: int, *, value_only: bool = False) -> PublishedPretraining:
+        return PublishedPretraining(DIM, shots, BATCH_SIZE, NOISE_STD, value, query_key, value_only=value_only)
+
+    trainers = [peer(shots, value_only=alone) for losses in PHASES.values() for shots, alone in losses]
+    evaluators = [peer(int(shots)) for shots in EVALUATED]
+
+    def evaluate() -> None:
+        with torch.no_grad():
+            for one in evaluators:
+                float(one.loss())
+
+    together, batch, common, single, one = _exact()
+    ways: dict[str, Callable[[], object]] = {
+        "published training": lambda: [trainer.step() for trainer in trainers for _ in range(STEPS_TIMED)],
+        "published evaluation": evaluate,
+        "exact engine, one seed": lambda: single(one),
+        f"exact engine, a seed of {BATCH}": lambda: together(batch, common),
+    }
+    seconds = timing.interleaved(ways, rounds)
+    batches = 2 * len(PHASES) * PROMPTS_A_POINT / BATCH_SIZE
+    published = [
+        train * STEPS / STEPS_TIMED + evaluation * batches
+        for train, evaluation in zip(seconds.pop("published training"), seconds.pop("published evaluation"), strict=True)
+    ]
+    seconds[f"exact engine, a seed of {BATCH}"] = [taken / BATCH for taken in seconds[f"exact engine, a seed of {BATCH}"]]
+    seconds = {"published workload": published, **seconds}
+    ratios = {way: timing.ratio_interval(published, taken) for way, taken in seconds.items() if way != "published workload"}
+    cold = [timing.once(_fresh_process) for _ in range(3)]
+    ratios["exact engine, cold start"] = timing.ratio_interval(published[:3], cold)
+    settings = {"dim": DIM, "shots": SHOTS, "batch_size": BATCH_SIZE, "steps": STEPS, "torch": torch.__version__}
+    agreement = {"largest_relative_difference": _difference(single(one), together(batch, common).measured)}
+    return timing.record(
+        "published_figure", settings, {**seconds, "cold start": cold}, unit="s a seed", speedup=ratios, agreement=agreement
+    )
+
+
+def _exact() -> tuple[Any, ...]:
+    """The exact engine's programs for a batch of seeds and for one, with their arguments."""
+    read = spec.read({"seed": f"0:{BATCH}", "steps": STEPS, "evaluation_shots": EVALUATED.tolist()})
+    (group,) = plan.plan(read)
+    made, common = program.program_of(group, read, keep_params=False), program.common_of(group, read)
+    batch = program.lineages_of(group, 0, BATCH, BATCH)
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch)
+    return compiled.compiled(made, BATCH, processes.local_mesh()), batch, common, single_run(made, common), first
+
+
+def _difference(alone: dict[Any, Any], together: dict[Any, Any]) -> float:
+    """The largest relative difference of the errors of the first seed, run alone and in the batch."""
+    return float(max(np.max(np.abs(np.asarray(one.risk) / together[model].risk[0] - 1)) for model, one in alone.items()))
+
+
+def _fresh_process() -> None:
+    """One seed by population gradients from a cold start, with the simulation and the tables of `reproduce`."""
+    with tempfile.TemporaryDirectory() as out:
+        arguments = ["reproduce", "--gradient", "population", "--seeds", "1", "--no-figure", "--quiet", "--out", f"{out}/run"]
+        subprocess.run([sys.executable, "-m", "lsa_jax.cli", *arguments], check=False, capture_output=True)
