@@ -4,6 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,7 +40,7 @@ def test_the_report_tells_medians_and_ratios(path: Path) -> None:
 
 
 def test_the_timed_programs_do_what_they_are_counted_for() -> None:
-    values = np.asarray(risk.repeated(8, 5)(np.float32(1e3)))
+    values = np.asarray(risk.repeated(8, 5)(jnp.float32(1e3)))
     assert values.shape == (5,)
     assert np.isfinite(values).all()
     assert risk.products(8, 2)().shape == (8, 8)
