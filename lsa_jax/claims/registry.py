@@ -2,7 +2,7 @@
 
 import functools
 
-from lsa_jax.claims import errors, families, minimisers, shots
+from lsa_jax.claims import errors, families, minimisers, shots, value_minimum
 from lsa_jax.claims.findings import Claim
 
 CONVENTIONS = "normaliser n + 1, query token inside the sum, bias coordinate, Gaussian covariates, errors include σ²"
@@ -108,7 +108,7 @@ CLAIMS = (
         assumptions="Q_xx symmetric, zero-shot loss",
         limit="v_x = θ₀/(d+4)",
         finite="b* of (15)",
-        check=minimisers.value_minimiser,
+        check=value_minimum.value_minimiser,
     ),
     Claim(
         name="value_auxiliary scale",

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import empirical, lineage, optima, priors, prompts, training
 from lsa_jax.attention import predict_from_gram
 from lsa_jax.claims.case import PUBLISHED_INIT, PUBLISHED_RATE, Case
-from lsa_jax.claims.minimisers import fitted_value
+from lsa_jax.claims.value_minimum import fitted_value
 from lsa_jax.population import population_risk
 from lsa_jax.problem import Params
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from lsa_jax import optima
 from lsa_jax.claims.case import Case, large_numbers, rate
 from lsa_jax.claims.findings import Finding
-from lsa_jax.claims.minimisers import sampled_features
+from lsa_jax.claims.value_minimum import sampled_features
 from lsa_jax.population import risk_function
 from lsa_jax.problem import Params
 
