@@ -100,6 +100,21 @@ def verify(
 
 
 @app.command
+def bench(*, out: Path | None = None) -> int:
+    """Measure the engine's throughput on this device, in about a minute.
+
+    Args:
+        out: JSON file for every round and the environment.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import bench
+
+    return bench.run(out)
+
+
+@app.command
 def gallery(*names: str, out: Path = Path("results/gallery"), prompts: int = 100_000) -> int:
     """Draw the figures of the gallery: exact curves, simulated points on them, and their numbers.
 

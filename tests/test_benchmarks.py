@@ -4,11 +4,13 @@ import json
 import statistics
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import report, risk, timing
+from lsa_jax import bench
 
 RESULTS = sorted((Path(__file__).parents[1] / "benchmarks" / "results").rglob("*.json"))
 
@@ -44,3 +46,21 @@ def test_the_timed_programs_do_what_they_are_counted_for() -> None:
     assert values.shape == (5,)
     assert np.isfinite(values).all()
     assert risk.products(8, 2)().shape == (8, 8)
+
+
+def test_the_bench_command_tells_rates_and_writes_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "cases", lambda: [bench.Case("work", "things/s", 10, lambda key: jax.random.normal(key))])
+    assert bench.run(tmp_path / "bench.json") == 0
+    assert "things/s" in capsys.readouterr().out
+    (case,) = json.loads((tmp_path / "bench.json").read_text())["cases"]
+    assert len(case["seconds"]) == bench.ROUNDS
+    assert case["rate"] == 10 / statistics.median(case["seconds"])
+
+
+def test_what_the_bench_command_times_is_finite_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("STEPS", 2), ("PROMPTS", 50), ("TASKS", 3)):
+        monkeypatch.setattr(bench, name, value)
+    for case in bench.cases()[:5]:
+        assert np.isfinite(jax.jit(case.call)(jax.random.key(0))).all(), case.name
