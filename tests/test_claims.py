@@ -49,7 +49,6 @@ def test_a_finding_objects_to_each_way_of_being_wrong() -> None:
         "stated": {"at_limit": 1.01},
         "computed apart": {"numerical": 1.1001},
         "standard errors off": {"simulated": 1.106},
-        "too noisy": {"standard_error": 0.01},
         "approaches its limit": {"rates": {"n": -0.5}},
         "not finite": {"simulated": float("nan")},
     }
@@ -93,6 +92,7 @@ def test_rates_of_the_isotropic_case_are_those_of_the_closed_forms() -> None:
 def test_claims_hold_with_a_precise_simulation(name: str) -> None:
     for finding in checked(name, QUICK).values():
         assert finding.holds, finding.verdict
+        assert finding.precise, finding.verdict
         assert finding.standard_error is not None or "across" in finding.case
 
 
@@ -107,7 +107,9 @@ def test_minimisers_are_minima_and_are_reached(name: str, monkeypatch: pytest.Mo
 def test_break_even_below_the_first_example() -> None:
     (finding,) = shots.break_even(cases.prepare(dataclasses.replace(QUICK, pretraining_shots=1, prompts=50_000)))
     assert finding.exact < 0
-    assert [objection for objection in finding.objections if "noisy" not in objection] == []
+    assert finding.holds, finding.verdict
+    assert not finding.precise
+    assert "too noisy to count" in finding.verdict
 
 
 def test_a_jackknife_estimates_a_ratio_without_bias() -> None:

@@ -42,7 +42,9 @@ def run(settings: Settings, *, grid: bool, out: Path | None, quiet: bool) -> int
         console.print(f"written: {out / 'verify.json'}, {out / 'verify.md'}", highlight=False, soft_wrap=True)
     failed = report.findings.loc[~report.findings["holds"], "claim"].unique()
     told = "every claim holds" if report.holds else f"does not hold: {', '.join(failed)}"
-    console.print(f"{told} ({len(report.findings)} numbers, {report.seconds:.0f} s)", highlight=False)
+    noisy = int((~report.findings["precise"]).sum())
+    unsure = f", {noisy} simulated too noisily to count" if noisy else ""
+    console.print(f"{told} ({len(report.findings)} numbers{unsure}; {report.seconds:.0f} s)", highlight=False)
     return exit_codes.DONE if report.holds else exit_codes.CLAIM_FAILED
 
 

@@ -55,6 +55,11 @@ class Finding:
         return not self.objections
 
     @property
+    def precise(self) -> bool:
+        """Whether the simulation, if there is one, has an error small enough to count."""
+        return self.standard_error is None or self.standard_error <= LARGEST_ERROR * self._size()
+
+    @property
     def deviation(self) -> float:
         """Difference of simulated and exact number in standard errors; 0 where nothing was simulated."""
         if self.simulated is None or self.standard_error is None:
@@ -76,8 +81,6 @@ class Finding:
             found.append(f"computed apart it is {self.numerical:.6g}")
         if self.deviation > MOST_DEVIATIONS:
             found.append(f"simulation is {self.deviation:.1f} standard errors off")
-        if self.standard_error is not None and self.standard_error > LARGEST_ERROR * self._size():
-            found.append(f"simulation is too noisy ({self.standard_error / self._size():.1%}): more --prompts")
         found += [f"approaches its limit as {name}^{rate:.2f}" for name, rate in self.rates.items() if not _whole(rate)]
         return found
 
@@ -88,7 +91,8 @@ class Finding:
             return "differs: " + "; ".join(self.objections)
         limit = "" if self.stated is None or self.at_limit is None else self._gap(self.stated)
         apart = "" if self.numerical is None else f"; computed apart {self.numerical:.4f}"
-        return f"agrees{limit}{apart}"
+        noisy = "" if self.precise else "; simulation is too noisy to count: more --prompts"
+        return f"agrees{limit}{apart}{noisy}"
 
     def _gap(self, stated: float) -> str:
         """How the finite number lies to the stated limit."""

@@ -64,7 +64,7 @@ def verify(settings: Sequence[Settings], progress: Progress = lambda name, done,
             for claim in CLAIMS:
                 progress(f"d = {case.settings.dim}: {claim.name}", done, total)
                 for finding in claim.check(case):
-                    told = {"holds": finding.holds, "deviation": finding.deviation, "verdict": finding.verdict}
+                    told = {"holds": finding.holds, "precise": finding.precise, "deviation": finding.deviation, "verdict": finding.verdict}
                     rows.append({"setting": place, "claim": claim.name, "source": claim.source, **dataclasses.asdict(finding), **told})
                 done += 1
         progress("slips", done, total)
