@@ -87,7 +87,7 @@ def verify(
 
     Args:
         settings: see below.
-        thorough: Check on nine more settings, and print the worst case of each claim; a quarter of an hour.
+        thorough: Check on nine more settings, and print the worst case of each claim; half an hour.
         out: Folder for verify.json and verify.md.
         quiet: Print the tables only, no progress.
 
