@@ -29,6 +29,9 @@ SMALLEST_GAP = 1e-10
 """Gap, relative to the number itself, above which rounding does not disturb its rate."""
 
 
+_optima = jax.jit(lineage.closed_form)
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """The data law, prior and target task of a setting, in float64."""
@@ -48,6 +51,16 @@ class Case:
         """The floor of every error."""
         return float(self.problem.noise_std**2)
 
+    def lineage_setting(self, pretraining_shots: ArrayLike) -> lineage.Setting:
+        """Return what a lineage of this case is trained in, at the published rate and initialisation."""
+        return lineage.Setting(
+            problem=self.problem,
+            prior=self.prior,
+            pretraining_shots=pretraining_shots,
+            learning_rate=PUBLISHED_RATE,
+            init_std=PUBLISHED_INIT,
+        )
+
     def key(self, *tags: int) -> Key[Array, ""]:
         """Return the randomness of one simulation."""
         key = jax.random.fold_in(jax.random.key(self.settings.seed), SIMULATION_STREAM)
@@ -61,7 +74,7 @@ class Case:
 
     def optima(self, pretraining_shots: ArrayLike, shots: ArrayLike) -> dict[str, Params]:
         """Return the closed-form optimum of each regime, at the scale gradient descent ends at."""
-        return _optima(self.problem, self.prior, self.target_task, jnp.asarray(pretraining_shots, float), jnp.asarray(shots, float))
+        return _optima(self.lineage_setting(jnp.asarray(pretraining_shots, float)), self.target_task, jnp.asarray(shots, float))
 
     def simulate(self, tag: int, params: Params, task: Float[Array, " dim"], shots: ArrayLike, times: int = 1) -> RiskEstimate:
         """Simulate an n-shot error, with so many times the setting's number of prompts."""
@@ -85,23 +98,9 @@ class Case:
         parts = jax.jit(lambda keys: jax.lax.map(lambda key: sums(key, prompts), keys))(keys)
         total = jax.tree.map(lambda leaf: leaf.sum(axis=0), parts)
         without = jax.vmap(lambda part: statistic(jax.tree.map(jnp.subtract, total, part)))(parts)
-        bias = (CHUNKS - 1) * (jnp.mean(without) - statistic(total))
-        return float(statistic(total) - bias), float(jnp.std(without) * (CHUNKS - 1) ** 0.5)
-
-
-@jax.jit
-def _optima(
-    problem: LinearRegression,
-    prior: TaskPrior,
-    target_task: Float[Array, " dim"],
-    pretraining_shots: Float[Array, ""],
-    shots: Float[Array, ""],
-) -> dict[str, Params]:
-    """The closed forms of a lineage, compiled."""
-    setting = lineage.Setting(
-        problem=problem, prior=prior, pretraining_shots=pretraining_shots, learning_rate=PUBLISHED_RATE, init_std=PUBLISHED_INIT
-    )
-    return lineage.closed_form(setting, target_task, shots)
+        whole = statistic(total)
+        bias = (CHUNKS - 1) * (jnp.mean(without) - whole)
+        return float(whole - bias), float(jnp.std(without) * (CHUNKS - 1) ** 0.5)
 
 
 def prepare(settings: Settings) -> Case:

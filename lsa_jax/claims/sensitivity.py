@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import empirical, lineage, optima, priors, prompts, training
 from lsa_jax.attention import predict_from_gram
-from lsa_jax.claims.case import PUBLISHED_INIT, PUBLISHED_RATE, Case
+from lsa_jax.claims.case import Case
 from lsa_jax.claims.value_minimum import fitted_value
 from lsa_jax.population import population_risk
 from lsa_jax.problem import Params
@@ -122,13 +122,13 @@ def _covariate_laws(case: Case) -> list[Sensitivity]:
 
 def _pools(case: Case) -> list[Sensitivity]:
     """The value-only optimum on a finite pool in place of fresh data."""
-    found, best = [], optima.value(case.pretrained(), case.problem, case.target_task)
+    best = optima.value(case.pretrained(), case.problem, case.target_task)
+    found, exact = [], float(population_risk(best, case.problem, case.target_task, 0))
     for index, pool in enumerate(POOLS):
         keys = jax.random.split(case.key(1620 + index), REDRAWN)
         fits = jax.jit(lambda keys, pool=pool: jax.lax.map(lambda key: fitted_value(case, key, pool), keys))(keys)
         errors = np.asarray(jax.vmap(population_risk, (0, None, None, None))(fits, case.problem, case.target_task, 0))
         deviation = float(errors.std(ddof=1) / REDRAWN**0.5)
-        exact = float(population_risk(best, case.problem, case.target_task, 0))
         found.append(Sensitivity(f"a pool of {pool} pairs", "value, n = 0, θ₀", exact, float(errors.mean()), deviation))
     return found
 
@@ -176,13 +176,7 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
         The trained parameters.
     """
     protocol = lineage.Protocol(case.settings.dim, "population", steps, 1, 0, "sgd", "constant")
-    setting = lineage.Setting(
-        problem=case.problem,
-        prior=case.prior,
-        pretraining_shots=case.settings.pretraining_shots,
-        learning_rate=PUBLISHED_RATE,
-        init_std=PUBLISHED_INIT,
-    )
+    setting = case.lineage_setting(case.settings.pretraining_shots)
     seed = lineage.draw_seed(jnp.uint32(case.settings.seed), protocol, case.problem, case.target_task)
     parent = training.Trained(params=start, history=jnp.zeros(protocol.training.num_records), diverged=jnp.zeros((), bool))
     return lineage.train(protocol, setting, seed, regime, case.settings.shots, parent).params

@@ -39,10 +39,10 @@ def tradeoff(prompts: int) -> pd.DataFrame:
     """
     case = published()
     params = case.optima(case.settings.pretraining_shots, case.settings.shots)
-    start, tuned = params["pretrained"], params["value"]
+    tuned = params["value"]
     along = {f"{t:.2f}": _mixed(tuned, t, 1.0) for t in np.linspace(0, 1.5, 61)}
     scales = {f"{w:.2f}": _mixed(tuned, 1.0, w) for w in np.linspace(0.2, 1.5, 66)}
-    kinds = {"zero-shot curve": along, "scale curve": scales, "optimum": {"pretrained": start, **params}}
+    kinds = {"zero-shot curve": along, "scale curve": scales, "optimum": params}
     rows = [{"kind": kind, "name": name, **_errors(case, one)} for kind, models in kinds.items() for name, one in models.items()]
     return pd.concat([pd.DataFrame(rows), _trained(case.settings)], ignore_index=True)
 
