@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import precision
 from lsa_jax.problem import LinearRegression
+from lsa_jax.prompts.normals import sample_normals
 
 
 def sample_context_means(
@@ -68,7 +69,7 @@ def sample_context_means(
     perpendicular = _norm(right_slope - parallel[None] * direction)
 
     normal_key, chi_square_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    first, second, third, spare = jax.random.normal(normal_key, (4, right.shape[1]), dtype)
+    first, second, third, spare = sample_normals(normal_key, 4, right.shape[1], dtype)
     inverse = 1 / jnp.maximum(shots, 1)
     scatter = jnp.where(jnp.isinf(shots), 1, _chi_square(chi_square_key, shots - 1, spare) * inverse)
     left_average = left_mean + left_norm * first * jnp.sqrt(inverse)

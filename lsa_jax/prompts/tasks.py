@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Key
 
 from lsa_jax import checks, precision
 from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior
+from lsa_jax.prompts.normals import sample_normals
 
 
 def sample_task(key: Key[Array, ""], prior: TaskPrior) -> Float[Array, " dim"]:
@@ -53,10 +54,10 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
     count = checks.as_count("count", count)
     match prior:
         case GaussianPrior(mean=mean, root=root):
-            normals = jax.random.normal(key, (prior.dim, count), mean.dtype)
+            normals = sample_normals(key, prior.dim, count, mean.dtype)
             return mean[:, None] + jnp.matmul(root, normals, precision=precision.current())
         case SpherePrior(dim=dim, radius=radius):
-            directions = jax.random.normal(key, (dim, count), radius.dtype)
+            directions = sample_normals(key, dim, count, radius.dtype)
             return radius * directions * jax.lax.rsqrt(jnp.sum(directions**2, axis=0, keepdims=True))
         case FiniteTasks(tasks=tasks):
             return tasks.T[:, jax.random.randint(key, (count,), 0, prior.num_tasks, jnp.int32)]
