@@ -5,16 +5,23 @@ from pathlib import Path
 
 import cyclopts
 
-from benchmarks import curves, figure, risk, sweeps, training
+from benchmarks import curves, devices, figure, prediction, risk, samplers, seeds, startup, storage, sweeps, training
 from lsa_jax import store
 
 CASES = {
-    "sampled_steps": training.sampled_steps,
-    "population_runs": training.population_runs,
-    "error_curves": curves.error_curves,
+    "prediction": prediction.prediction,
+    "samplers": samplers.samplers,
     "exact_risk": risk.exact_risk,
+    "sampled_steps": training.sampled_steps,
+    "sampled_runs": seeds.sampled_runs,
+    "population_runs": seeds.population_runs,
+    "published_evaluation": curves.published_evaluation,
+    "error_curves": curves.error_curves,
     "published_figure": figure.published_figure,
     "sweep_throughput": sweeps.sweep_throughput,
+    "sweep_overhead": storage.sweep_overhead,
+    "devices": devices.devices,
+    "cold_start": startup.cold_start,
 }
 
 

@@ -1,5 +1,6 @@
 """Error curves of a parameter study: exact, against the published way of sampling prompts for every point of every curve."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 import lsa_jax as lsa
 from benchmarks import timing
+from benchmarks.agreement import MOST, deviation
 from benchmarks.training import DIM, NOISE_STD, published_setting
 from lsa_jax import evaluation
 
@@ -15,6 +17,9 @@ SCALES = np.linspace(0.2, 1.0, 9)
 SHOTS = np.arange(41)
 PROMPTS_A_POINT = 10 * 100_000
 """Prompts that the published study draws for each point of each curve."""
+
+NOTEBOOK_SHOTS, TEST_SEEDS, TEST_PROMPTS, BATCH = np.arange(21), 5, 50_000, 5000
+"""The published evaluation of one model on one task."""
 
 
 def family() -> lsa.Params:
@@ -52,10 +57,7 @@ def error_curves(rounds: int = 9, batch_size: int = 5000) -> dict[str, Any]:
         with torch.no_grad():
             return [float(peer.loss()) for peer in peers]
 
-    drawn = np.array([sampled() for _ in range(20)])[:, 20]
-    deviation = (drawn.mean() - exact[-1, 20]) / (drawn.std(ddof=1) / len(drawn) ** 0.5)
-    if abs(deviation) > 5:
-        raise RuntimeError(f"the peer computes another error: {drawn.mean():.5f} against {exact[-1, 20]:.5f}, {deviation:.1f} SE")
+    agreement = deviation("the published sampling", [sampled()[20] for _ in range(20)], float(exact[-1, 20]))
 
     seconds = timing.interleaved(
         {"published sampling": sampled, "exact curves": lambda: jax.block_until_ready(curves(members, problem, task, SHOTS))}, rounds
@@ -64,5 +66,51 @@ def error_curves(rounds: int = 9, batch_size: int = 5000) -> dict[str, Any]:
     seconds["published sampling"] = [second * batches for second in seconds["published sampling"]]
     ratios = {"exact curves": timing.ratio_interval(seconds["published sampling"], seconds["exact curves"])}
     settings = {"dim": DIM, "members": len(SCALES), "shots": len(SHOTS), "prompts_a_point": PROMPTS_A_POINT, "torch": torch.__version__}
-    agreement = {"peer_error": float(drawn.mean()), "exact_error": float(exact[-1, 20]), "deviation_in_standard_errors": float(deviation)}
     return timing.record("error_curves", settings, seconds, unit="seconds for all curves", speedup=ratios, agreement=agreement)
+
+
+def published_evaluation(rounds: int = 5) -> dict[str, Any]:
+    """Time the published evaluation of one model, done whole: 21 numbers of shots, five test seeds of 50 000 prompts each.
+
+    Args:
+        rounds: timed rounds.
+
+    Returns:
+        The record: the published sampling, this project's simulation of as many prompts, and the exact curve.
+    """
+    import torch
+
+    from benchmarks.peers import PublishedPretraining
+
+    problem, prior = published_setting()
+    params, key = lsa.optima.pretrained(problem, prior, 20), jax.random.key(0)
+    value, query_key = (torch.from_numpy(np.array(leaf, dtype=np.float32)) for leaf in (params.value, params.query_key))
+    peers = [PublishedPretraining(DIM, int(shots), BATCH, NOISE_STD, value, query_key) for shots in NOTEBOOK_SHOTS]
+    prompts = TEST_SEEDS * TEST_PROMPTS
+
+    def published() -> list[float]:
+        with torch.no_grad():
+            return [float(np.mean([float(peer.loss()) for _ in range(prompts // BATCH)])) for peer in peers]
+
+    @jax.jit
+    def simulated(key: jax.Array) -> lsa.RiskEstimate:
+        estimate = lambda shots: lsa.empirical_risk(key, params, problem, jnp.eye(DIM)[0], shots, prompts)  # noqa: E731
+        return jax.lax.map(estimate, jnp.asarray(NOTEBOOK_SHOTS, jnp.float32))
+
+    exact = jax.jit(lambda: evaluation.error_curves(params, problem, jnp.eye(DIM)[:1], NOTEBOOK_SHOTS))
+    risks, estimate = np.asarray(exact())[0], simulated(key)
+    apart = float(np.abs((np.asarray(estimate.mean) - risks) / np.asarray(estimate.standard_error)).max())
+    if apart > MOST:
+        raise RuntimeError(f"the simulation is {apart:.1f} standard errors from the exact curve: nothing is timed")
+    with torch.no_grad():
+        agreement = deviation("the published sampling", [float(peers[20].loss()) for _ in range(40)], float(risks[20]))
+    ways: dict[str, Callable[[], object]] = {
+        "published sampling": published,
+        "simulation": lambda: jax.block_until_ready(simulated(key)),
+        "exact curve": lambda: jax.block_until_ready(exact()),
+    }
+    seconds = timing.interleaved(ways, rounds)
+    ratios = {way: timing.ratio_interval(seconds["published sampling"], seconds[way]) for way in ("simulation", "exact curve")}
+    settings = {"dim": DIM, "shots": len(NOTEBOOK_SHOTS), "prompts_a_point": prompts, "torch": torch.__version__}
+    found = {**agreement, "simulation_largest_deviation_in_standard_errors": apart}
+    return timing.record("published_evaluation", settings, seconds, unit="seconds an evaluation", speedup=ratios, agreement=found)

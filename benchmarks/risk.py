@@ -93,7 +93,7 @@ def exact_risk(rounds: int = 9) -> dict[str, Any]:
         {"operations": f"{OPERATIONS} d^3 a value and gradient", "dtype": "float32"},
         seconds,
         unit="seconds a value and gradient",
-        time_at_a_million_shots_against_ten=flat,
+        time_at_a_million_shots_against_ten={"exact risk": flat},
         share_of_matrix_product_rate=shares,
         matrix_product_gflops=rates,
     )

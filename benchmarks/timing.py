@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from lsa_jax import store
 
 
-def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Time each way once a round, in turn, after one untimed call of each.
 
     Args:

@@ -1,0 +1,49 @@
+"""What planning, progress and storage cost a sweep: the sweep against its own compiled programs run bare, and a whole experiment."""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lsa_jax as lsa
+from benchmarks import timing
+from benchmarks.sweeps import BATCH
+from lsa_jax.sweeps import compiled, plan, processes, program, spec
+
+CHUNKS, STEPS = 4, 5000
+EXPERIMENT = Path(__file__).parents[1] / "experiments" / "dimension.toml"
+
+
+def sweep_overhead(rounds: int = 7) -> dict[str, Any]:
+    """Time a sweep of four regimes against the bare programs on the same lineages, and once the whole experiment over dimensions.
+
+    Args:
+        rounds: timed rounds.
+
+    Returns:
+        The record, with the bare programs' time over the sweep's.
+    """
+    read = spec.read({"seed": f"0:{CHUNKS * BATCH}", "steps": STEPS})
+    (group,) = plan.plan(read)
+    made, common = program.program_of(group, read, keep_params=False), program.common_of(group, read)
+    together = compiled.compiled(made, BATCH, processes.local_mesh())
+    batches = [program.lineages_of(group, first, first + BATCH, BATCH) for first in range(0, CHUNKS * BATCH, BATCH)]
+
+    def sweep() -> None:
+        with TemporaryDirectory() as folder:
+            lsa.run_sweep(read, Path(folder) / "sweep")
+
+    seconds = timing.interleaved({"bare programs": lambda: [together(batch, common) for batch in batches], "sweep": sweep}, rounds)
+    settings = {"lineages": CHUNKS * BATCH, "chunk": BATCH, "steps": STEPS, "regimes": 4}
+    share = timing.ratio_interval(seconds["bare programs"], seconds["sweep"])
+    return timing.record(
+        "sweep_overhead", settings, seconds, unit="seconds a sweep", share_of_bare_programs={"sweep": share}, experiment=_experiment()
+    )
+
+
+def _experiment() -> dict[str, Any]:
+    """The sweep of `experiments/dimension.toml` from start to end, compiling included."""
+    with TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        progress = lsa.run_sweep(EXPERIMENT, Path(folder) / "sweep")
+        return {"name": "experiments/dimension.toml", "cells": progress.done, "seconds": time.perf_counter() - begun}
