@@ -1,0 +1,154 @@
+"""The configuration of a Hugging Face Qwen2 snapshot, and the tensors that belong to it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from tunix.models.qwen2.model import ModelConfig, RematConfig
+
+from lsa_jax import checks
+from lsa_jax.errors import InputError
+
+CONFIG = "config.json"
+ARCHITECTURE = "Qwen2ForCausalLM"
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+SIZES = {
+    "num_layers": "num_hidden_layers",
+    "vocab_size": "vocab_size",
+    "embed_dim": "hidden_size",
+    "hidden_dim": "intermediate_size",
+    "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads",
+}
+"""Names of the sizes here, and in a config.json."""
+
+
+def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) -> ModelConfig:
+    """Read the config.json of a snapshot.
+
+    Args:
+        folder: the snapshot.
+        dtype: what weights are held and activations computed in, `float32` or `bfloat16`.
+        remat: compute the activations of a decoder layer again in the backward pass instead of keeping them.
+
+    Returns:
+        tunix's configuration of the model.
+
+    Raises:
+        InputError: if the file is missing or no JSON, or describes another architecture or a variant that is not implemented.
+    """
+    precision = DTYPES[checks.as_choice("dtype", dtype, tuple(DTYPES))]
+    content = read_json(folder, CONFIG)
+    _check_architecture(folder / CONFIG, content)
+    sizes: dict[str, Any] = {name: _size(folder / CONFIG, content, key) for name, key in SIZES.items()}
+    if sizes["embed_dim"] % sizes["num_heads"] or sizes["num_heads"] % sizes["num_kv_heads"]:
+        raise InputError(
+            f"{folder / CONFIG}: hidden_size {sizes['embed_dim']}, num_attention_heads {sizes['num_heads']} and num_key_value_heads "
+            f"{sizes['num_kv_heads']} do not divide each other; take the file that came with the weights"
+        )
+    return ModelConfig(
+        **sizes,
+        head_dim=sizes["embed_dim"] // sizes["num_heads"],
+        rope_theta=_rope_theta(folder / CONFIG, content),
+        norm_eps=float(content.get("rms_norm_eps", 1e-6)),
+        use_tied_embedding=bool(content.get("tie_word_embeddings", False)),
+        remat_config=RematConfig.DECODER if remat else RematConfig.NONE,
+        dtype=precision,
+        param_dtype=precision,
+    )
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read a JSON object of a snapshot.
+
+    Args:
+        folder: the snapshot.
+        name: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: if there is no such folder or file, or no JSON object in it.
+    """
+    path = folder / name
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; pass a Hugging Face snapshot ({CONFIG}, *.safetensors, tokenizer.json)")
+    if not path.is_file():
+        raise InputError(f"{folder} has no {name}; pass the folder of a complete Hugging Face snapshot")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}); copy it again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object; copy it again")
+    return content
+
+
+def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the tensors of a Qwen2 model as Hugging Face names and shapes them (a kernel is output x input).
+
+    Args:
+        config: the model.
+
+    Returns:
+        Shapes by name.
+    """
+    width, queries, keys = config.embed_dim, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    layer: dict[str, tuple[int, ...]] = {
+        "input_layernorm.weight": (width,),
+        "self_attn.q_proj.weight": (queries, width),
+        "self_attn.q_proj.bias": (queries,),
+        "self_attn.k_proj.weight": (keys, width),
+        "self_attn.k_proj.bias": (keys,),
+        "self_attn.v_proj.weight": (keys, width),
+        "self_attn.v_proj.bias": (keys,),
+        "self_attn.o_proj.weight": (width, queries),
+        "post_attention_layernorm.weight": (width,),
+        "mlp.gate_proj.weight": (config.hidden_dim, width),
+        "mlp.up_proj.weight": (config.hidden_dim, width),
+        "mlp.down_proj.weight": (width, config.hidden_dim),
+    }
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, width)}
+    for place in range(config.num_layers):
+        shapes |= {f"model.layers.{place}.{name}": shape for name, shape in layer.items()}
+    shapes["model.norm.weight"] = (width,)
+    if not config.use_tied_embedding:
+        shapes["lm_head.weight"] = (config.vocab_size, width)
+    return shapes
+
+
+def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse what is not a plain Qwen2 decoder."""
+    architectures = content.get("architectures") or [content.get("model_type")]
+    if content.get("model_type") != "qwen2" or architectures[0] not in {ARCHITECTURE, "qwen2"}:
+        raise InputError(f"{path} describes {architectures[0]}; only {ARCHITECTURE} (Qwen2 and Qwen2.5) is supported")
+    scaling = content.get("rope_scaling") or {}
+    rope = {**(content.get("rope_parameters") or {}), **scaling}
+    unlike = {
+        "use_sliding_window": content.get("use_sliding_window", False) is not False,
+        "hidden_act": content.get("hidden_act", "silu") != "silu",
+        "rope_type": rope.get("rope_type", rope.get("type", "default")) != "default",
+        "head_dim": content.get("head_dim") not in {None, content.get("hidden_size", 0) // max(1, content.get("num_attention_heads", 1))},
+    }
+    for name, differs in unlike.items():
+        if differs:
+            raise InputError(f"{path}: this value of {name} is not implemented; take a model with Qwen2.5's own setting")
+
+
+def _size(path: Path, content: Mapping[str, Any], key: str) -> int:
+    """A positive whole number of the file."""
+    value = content.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{path}: {key} is {value!r}; it must be a positive whole number: take the file that came with the weights")
+    return value
+
+
+def _rope_theta(path: Path, content: Mapping[str, Any]) -> int:
+    """The base of the rotary embedding, in the old spelling or the new one."""
+    value = content.get("rope_theta", (content.get("rope_parameters") or {}).get("rope_theta"))
+    if not isinstance(value, int | float) or value <= 1:
+        raise InputError(f"{path}: rope_theta is {value!r}; it must be a number above 1: take the file that came with the weights")
+    return int(value)

@@ -1,0 +1,118 @@
+"""Small Qwen2 snapshots with random weights, to try everything on without a real model."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from lsa_jax import store
+from lsa_jax.lm.config import ARCHITECTURE, CONFIG, read_config, tensor_shapes
+from lsa_jax.lm.snapshot import INDEX, WEIGHTS
+
+
+def write_snapshot(
+    folder: Path,
+    seed: int,
+    *,
+    vocab_size: int = 64,
+    width: int = 64,
+    mlp_width: int = 128,
+    num_layers: int = 2,
+    num_heads: int = 4,
+    num_kv_heads: int = 2,
+    rope_theta: float = 10000.0,
+    tied: bool = True,
+    num_shards: int = 1,
+    scale: float = 1.0,
+    tokenizer: Path | None = None,
+) -> Path:
+    """Write a random Qwen2 snapshot in float32.
+
+    Kernels are normal with variance scale²/input width, embeddings with standard deviation 0.02 scale, biases zero, norms one.
+
+    Args:
+        folder: where; made if it does not exist.
+        seed: of the weights.
+        vocab_size: number of tokens.
+        width: of the residual stream.
+        mlp_width: of the feed-forward layers.
+        num_layers: number of decoder layers.
+        num_heads: query heads.
+        num_kv_heads: key-value heads.
+        rope_theta: base of the rotary embedding.
+        tied: use the embedding as output matrix.
+        num_shards: number of weight files.
+        scale: factor of the random weights.
+        tokenizer: a tokenizer.json to copy in, with a tokenizer_config.json beside it if there is one.
+
+    Returns:
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "architectures": [ARCHITECTURE],
+        "model_type": "qwen2",
+        "vocab_size": vocab_size,
+        "hidden_size": width,
+        "intermediate_size": mlp_width,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": num_heads,
+        "num_key_value_heads": num_kv_heads,
+        "rope_theta": rope_theta,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": tied,
+        "hidden_act": "silu",
+        "torch_dtype": "float32",
+        "max_position_embeddings": 4096,
+        "use_sliding_window": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    store.save_json(folder / CONFIG, content)
+    rng = np.random.default_rng(seed)
+    tensors = {name: _initial(rng, name, shape, scale) for name, shape in tensor_shapes(read_config(folder)).items()}
+    write_weights(folder, tensors, num_shards)
+    for path in [] if tokenizer is None else [tokenizer, tokenizer.with_name("tokenizer_config.json")]:
+        if path == tokenizer or path.exists():
+            shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: int = 1) -> None:
+    """Write weight files as Hugging Face names them, with their index if there are several.
+
+    Args:
+        folder: where.
+        tensors: what to write, by name.
+        num_shards: number of files.
+    """
+    names = sorted(tensors)
+    if num_shards == 1:
+        return _save(folder / WEIGHTS, {name: tensors[name] for name in names})
+    weight_map: dict[str, Any] = {}
+    for place in range(num_shards):
+        file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
+        part = names[place::num_shards]
+        _save(folder / file, {name: tensors[name] for name in part})
+        weight_map |= dict.fromkeys(part, file)
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
+
+
+def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write one weight file, whole or not at all."""
+    with store.replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
+
+
+def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    """Initial values of a tensor."""
+    if "norm" in name:
+        return np.ones(shape, np.float32)
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    deviation = 0.02 if "embed" in name else shape[1] ** -0.5
+    return rng.normal(scale=scale * deviation, size=shape).astype(np.float32)
