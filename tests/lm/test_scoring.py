@@ -1,0 +1,106 @@
+"""Log-likelihoods of choices: against plain forward passes, in any batch, one compile a bucket, and refusals."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from tunix.models.qwen2.model import Qwen2
+
+from lsa_jax.errors import InputError
+from lsa_jax.lm import scoring, snapshot, tiny
+
+VOCABULARY = 64
+CHOICES = [[1], [2], [3, 4], [3, 5], [6, 7, 8]]
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Qwen2:
+    folder: Path = tiny.write_snapshot(tmp_path_factory.mktemp("model"), 0, vocab_size=VOCABULARY, tied=request.param, scale=3.0)
+    return snapshot.load(folder).model
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, VOCABULARY, length).tolist() for length in (3, 20, 17, 40, 5, 1)]
+
+
+def by_hand(model: Qwen2, prompt: list[int], choice: list[int]) -> tuple[float, bool]:
+    """The log-likelihood, and whether it is what greedy decoding says, from one unpadded forward pass with all logits."""
+    tokens = jnp.array([prompt + choice])
+    length = tokens.shape[1]
+    logits, _ = model(tokens, jnp.arange(length)[None], None, jnp.tril(jnp.ones((1, length, length), bool)))
+    rows = jax.nn.log_softmax(logits[0, len(prompt) - 1 : -1], axis=-1)
+    return float(rows[jnp.arange(len(choice)), jnp.array(choice)].sum()), bool((rows.argmax(-1) == jnp.array(choice)).all())
+
+
+def test_scores_are_those_of_plain_forward_passes(model: Qwen2, prompts: list[list[int]]) -> None:
+    scores = scoring.score_choices(model, prompts, CHOICES, batch_size=4)
+    expected = [[by_hand(model, prompt, choice) for choice in CHOICES] for prompt in prompts]
+    np.testing.assert_allclose(scores.log_likelihoods, [[one[0] for one in row] for row in expected], atol=1e-4)
+    np.testing.assert_array_equal(scores.greedy, [[one[1] for one in row] for row in expected])
+    assert np.ptp(scores.log_likelihoods, axis=0).min() > 0.1
+
+
+def test_greedy_is_found(model: Qwen2, prompts: list[list[int]]) -> None:
+    every = [[token] for token in range(VOCABULARY)]
+    scores = scoring.score_choices(model, prompts, every, batch_size=4)
+    np.testing.assert_array_equal(scores.greedy.argmax(axis=1), scores.log_likelihoods.argmax(axis=1))
+    assert (scores.greedy.sum(axis=1) == 1).all()
+    np.testing.assert_allclose(np.exp(scores.log_likelihoods).sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_batching_changes_nothing(model: Qwen2, prompts: list[list[int]], batch_size: int) -> None:
+    reference = scoring.choice_log_likelihoods(model, prompts, CHOICES, batch_size=3)
+    np.testing.assert_allclose(scoring.choice_log_likelihoods(model, prompts, CHOICES, batch_size), reference, atol=1e-5)
+    backwards = scoring.choice_log_likelihoods(model, prompts[::-1], CHOICES, batch_size)
+    np.testing.assert_allclose(backwards[::-1], reference, atol=1e-5)
+
+
+def test_one_forward_pass_a_question_and_one_program_a_bucket(model: Qwen2, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[tuple[int, ...]] = []
+    rows: list[tuple[int, ...]] = []
+    original, score = scoring.forward.hidden_states, scoring._score_batch
+    monkeypatch.setattr(scoring.forward, "hidden_states", lambda *args: (compiled.append(args[1].shape), original(*args))[1])
+    monkeypatch.setattr(scoring, "_score_batch", lambda *args: (rows.append(args[1].shape), score(*args))[1])
+    prompts = [[1] * length for length in (2, 5, 16, 17, 24, 30, 31, 32)]
+    for _ in range(2):
+        scoring.choice_log_likelihoods(model, prompts, [[1], [2], [3], [4]], batch_size=7)
+    assert sorted(rows) == 2 * [(7, 16)] + 2 * [(7, 24)] + 2 * [(7, 32)]
+    assert sorted(compiled) == [(7, 16), (7, 24), (7, 32)]
+
+
+def test_logits_are_computed_at_answer_positions_only(model: Qwen2) -> None:
+    graph, state = nnx.split(model)
+    arguments = np.zeros((2, 48), np.int32), np.array([40, 30], np.int32), np.array([[1], [2]], np.int32)
+    program = jax.jit(lambda state: scoring._score_batch(nnx.merge(graph, state), *arguments)).lower(state).compile().as_text()
+    assert program is not None
+    assert f"[2,48,{VOCABULARY}]" not in program
+    assert f"[96,{VOCABULARY}]" not in program
+
+
+def test_buckets_waste_little() -> None:
+    lengths = np.arange(16, 4097)
+    padded = np.array([scoring.bucket_length(int(length)) for length in lengths])
+    assert (padded >= lengths).all()
+    assert (padded / lengths).max() <= 1.5
+    assert len(set(padded)) <= 2 * np.log2(4096 / 16) + 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "choices", "message"),
+    [
+        ([], [[1]], "prompts"),
+        ([[1], []], [[1]], "prompts"),
+        ([[1]], [[2], []], "choices"),
+        ([[1]], [[VOCABULARY]], "choices hold the token number 64"),
+        ([[-1]], [[2]], "prompts hold the token number -1"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(model: Qwen2, prompts: list[list[int]], choices: list[list[int]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        scoring.choice_log_likelihoods(model, prompts, choices, batch_size=2)
