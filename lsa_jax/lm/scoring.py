@@ -13,8 +13,10 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
+from lsa_jax.lm.batches import padded_length
 
-SMALLEST_BUCKET = 16
+SHORTEST = 16
+"""Padded length of the shortest prompts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,24 +25,6 @@ class Scores:
 
     log_likelihoods: np.ndarray
     greedy: np.ndarray
-
-
-def bucket_length(length: int) -> int:
-    """Return the padded length of a sequence: two sizes an octave, so few programs are compiled and little is padded.
-
-    Args:
-        length: its number of tokens.
-
-    Returns:
-        The smallest of 16, 24, 32, 48, 64, 96, ... that is no less.
-
-    Example:
-        >>> [bucket_length(length) for length in (1, 17, 33, 400, 2500)]
-        [16, 24, 48, 512, 3072]
-    """
-    octave = max(length, SMALLEST_BUCKET) - 1
-    power = 1 << octave.bit_length()
-    return 3 * power // 4 if length <= 3 * power // 4 and power > SMALLEST_BUCKET else power
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[tuple[int, list[int]]]:
@@ -54,7 +38,7 @@ def batches(lengths: Sequence[int], batch_size: int) -> Iterator[tuple[int, list
         Padded length and places of the sequences of each batch, shortest first.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    for padded, group in itertools.groupby(order, key=lambda place: bucket_length(lengths[place])):
+    for padded, group in itertools.groupby(order, key=lambda place: padded_length(lengths[place], least=SHORTEST)):
         places = list(group)
         for start in range(0, len(places), batch_size):
             yield padded, places[start : start + batch_size]
