@@ -115,21 +115,8 @@ def sample_records(
     return _records(label, questions, right, correct, columns, evaluation_seed, {"shots": shots, "method": "generation", "format": format})
 
 
-def finished_part(folder: Path, settings: Mapping[str, Any]) -> pd.DataFrame | None:
-    """Return the records of a part that was finished before.
-
-    Args:
-        folder: of the records.
-        settings: what determines the part's numbers; JSON values.
-
-    Returns:
-        The records; None if there are none, or the file is damaged, so that they are computed again.
-    """
-    return _read(_path(folder, settings))
-
-
 def save_part(folder: Path, settings: Mapping[str, Any], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return the records of a part; compute and store them, whole or not at all, unless they are there.
+    """Return the records of a part; compute and store them, whole or not at all, unless they are there undamaged.
 
     Args:
         folder: of the records; made if it does not exist.
@@ -139,13 +126,14 @@ def save_part(folder: Path, settings: Mapping[str, Any], compute: Callable[[], p
     Returns:
         The records.
     """
-    found = finished_part(folder, settings)
+    path = _path(folder, settings)
+    found = _read(path)
     if found is not None:
         return found
     table = compute()
     table.attrs = {"settings": dict(settings), "environment": store.environment()}
     folder.mkdir(parents=True, exist_ok=True)
-    with store.replacing(_path(folder, settings)) as temporary:
+    with store.replacing(path) as temporary:
         table.to_parquet(temporary, index=False)
     return table
 
@@ -171,9 +159,7 @@ def load_records(folder: Path) -> pd.DataFrame:
         if table is None:
             raise InputError(f"{path} is damaged: delete it and evaluate again, what is whole is kept")
         tables.append(table)
-    for table in tables:
-        table.attrs = {}
-    records = pd.concat(tables, ignore_index=True)
+    records = join(tables)
     double = records[records.duplicated(KEY)]
     if len(double):
         one = double.iloc[0]
@@ -182,6 +168,20 @@ def load_records(folder: Path) -> pd.DataFrame:
             "use a folder for each"
         )
     return records
+
+
+def join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join the records of parts.
+
+    Args:
+        parts: at least one.
+
+    Returns:
+        All their rows, without what is stored of the parts' settings.
+    """
+    for part in parts:
+        part.attrs = {}
+    return pd.concat(parts, ignore_index=True)
 
 
 def _path(folder: Path, settings: Mapping[str, Any]) -> Path:

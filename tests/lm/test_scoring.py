@@ -14,19 +14,21 @@ from lsa_jax.lm import scoring, snapshot, tiny
 
 VOCABULARY = 97
 """No other size of the model, so that it can be told in a compiled program."""
-CHOICES = [[1], [2], [3, 4], [3, 5], [6, 7, 8]]
+CHOICES = [[1], [2], [3, 4], [3, 5]]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Qwen2:
-    folder: Path = tiny.write_snapshot(tmp_path_factory.mktemp("model"), 0, vocab_size=VOCABULARY, tied=request.param, scale=3.0)
+    folder: Path = tiny.write_snapshot(
+        tmp_path_factory.mktemp("model"), 0, vocab_size=VOCABULARY, tied=request.param, num_layers=1, scale=3.0
+    )
     return snapshot.load(folder).model
 
 
 @pytest.fixture(scope="module")
 def prompts() -> list[list[int]]:
     rng = np.random.default_rng(0)
-    return [rng.integers(0, VOCABULARY, length).tolist() for length in (3, 20, 17, 40, 5, 1)]
+    return [rng.integers(0, VOCABULARY, length).tolist() for length in (3, 20, 17, 5, 1)]
 
 
 @nnx.jit
@@ -38,7 +40,7 @@ def all_logits(model: Qwen2, tokens: jax.Array) -> jax.Array:
 
 def by_hand(model: Qwen2, prompt: list[int], choice: list[int]) -> tuple[float, bool]:
     """The log-likelihood, and whether it is what greedy decoding says, from a forward pass with all logits."""
-    tokens = np.array([*prompt, *choice, *[0] * (50 - len(prompt) - len(choice))], np.int32)
+    tokens = np.array([*prompt, *choice, *[0] * (24 - len(prompt) - len(choice))], np.int32)
     rows = np.asarray(jax.nn.log_softmax(all_logits(model, tokens), axis=-1))[len(prompt) - 1 :][: len(choice)]
     return float(rows[np.arange(len(choice)), choice].sum()), bool((rows.argmax(-1) == choice).all())
 
@@ -59,11 +61,9 @@ def test_greedy_is_found(model: Qwen2, prompts: list[list[int]]) -> None:
     np.testing.assert_allclose(np.exp(scores.log_likelihoods).sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 16])
-def test_batching_changes_nothing(model: Qwen2, prompts: list[list[int]], batch_size: int) -> None:
-    reference = scoring.choice_log_likelihoods(model, prompts, CHOICES, batch_size=3)
-    backwards = scoring.choice_log_likelihoods(model, prompts[::-1], CHOICES, batch_size)
-    np.testing.assert_allclose(backwards[::-1], reference, atol=1e-4)
+def test_batching_changes_nothing(model: Qwen2, prompts: list[list[int]]) -> None:
+    alone, together = (scoring.choice_log_likelihoods(model, rows, CHOICES[:2], size) for rows, size in ((prompts, 1), (prompts[::-1], 8)))
+    np.testing.assert_allclose(together[::-1], alone, atol=1e-4)
 
 
 def test_one_forward_pass_a_question_and_one_program_a_bucket(model: Qwen2, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,11 +72,11 @@ def test_one_forward_pass_a_question_and_one_program_a_bucket(model: Qwen2, monk
     original, score = scoring.forward.hidden_states, scoring._score_batch
     monkeypatch.setattr(scoring.forward, "hidden_states", lambda *args: (compiled.append(args[1].shape), original(*args))[1])
     monkeypatch.setattr(scoring, "_score_batch", lambda *args: (rows.append(args[1].shape), score(*args))[1])
-    prompts = [[1] * length for length in (2, 5, 16, 17, 24, 30, 31, 32)]
+    prompts = [[1] * length for length in (2, 5, 16, 17, 24)]
     for _ in range(2):
-        scoring.choice_log_likelihoods(model, prompts, [[1], [2], [3], [4]], batch_size=7)
-    assert sorted(rows) == 2 * [(7, 16)] + 2 * [(7, 24)] + 2 * [(7, 32)]
-    assert sorted(compiled) == [(7, 16), (7, 24), (7, 32)]
+        scoring.choice_log_likelihoods(model, prompts, [[1], [2], [3], [4]], batch_size=2)
+    assert sorted(rows) == 4 * [(2, 16)] + 2 * [(2, 24)]
+    assert sorted(compiled) == [(2, 16), (2, 24)]
 
 
 def test_logits_are_computed_at_answer_positions_only(model: Qwen2) -> None:

@@ -1,0 +1,179 @@
+"""The evaluation of models on MMLU: numbers of shots, questions and seeds to records."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tunix.models.qwen2.model import Qwen2
+
+from lsa_jax import checks
+from lsa_jax.errors import InputError
+from lsa_jax.lm import generation, prompts, records, scoring
+from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm.records import ModelLabel
+from lsa_jax.lm.splits import Splits, draw_shots
+from lsa_jax.lm.tokenizer import Tokenizer
+
+METHODS = ("letters", "generation")
+SAMPLING = ("num_samples", "temperature", "max_tokens", "batch_size")
+"""Settings of a protocol that samples depend on."""
+END_OF_EXAMPLE = "\n\n"
+"""What ends an answer in plain text, where the model may go on with another question."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How models are evaluated.
+
+    Attributes:
+        method: `letters` compares log-likelihoods of the four letters, one forward pass a question; `generation` samples answers and
+            parses them, as published.
+        format: of the prompts, `chat` (the authors' tool) or `plain` (lm-eval; the published generations).
+        shots: numbers of examples in the prompts, of the same subject.
+        seeds: evaluation seeds, of the examples and the samples.
+        batch_size: prompts a forward pass.
+        num_samples: generations a question.
+        temperature: of generations; 0 with one sample for greedy decoding.
+        max_tokens: of a generation.
+    """
+
+    method: str = "letters"
+    format: str = "chat"
+    shots: tuple[int, ...] = (0, 1, 3, 5, 7)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    batch_size: int = 8
+    num_samples: int = 10
+    temperature: float = 0.05
+    max_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        checks.as_choice("method", self.method, METHODS)
+        checks.as_choice("format", self.format, prompts.FORMATS)
+        checks.as_count("batch_size", self.batch_size)
+        for name in ("shots", "seeds"):
+            for one in getattr(self, name):
+                checks.as_count(name, one, minimum=0)
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """Yield numbers of shots and evaluation seeds; letters without shots need no seed, so they are scored once."""
+        for shots in self.shots:
+            yield from ((shots, seed) for seed in (self.seeds[:1] if shots == 0 and self.method == "letters" else self.seeds))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what determines the numbers of a part, but for its shots and seed."""
+        names = (
+            ("method", "format")
+            if self.method == "letters"
+            else ("method", "format", "batch_size", "num_samples", "temperature", "max_tokens")
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate.
+
+    Attributes:
+        label: what it is called in the records.
+        fingerprint: what tells its weights from others', such as a digest; records of other weights are not used again.
+        load: returns it; called only if something of it is not evaluated yet.
+    """
+
+    label: ModelLabel
+    fingerprint: str
+    load: Callable[[], Qwen2]
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    tokenizer: Tokenizer,
+    splits: Splits,
+    pool: Mapping[str, Sequence[Question]],
+    protocol: Protocol,
+    folder: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.DataFrame:
+    """Evaluate models on every question, with every number of shots and seed; what is on disk is used again.
+
+    Args:
+        candidates: the models, the base model among them.
+        tokenizer: theirs.
+        splits: its evaluation questions are asked.
+        pool: where examples come from, by subject.
+        protocol: how.
+        folder: where each part (a model, a number of shots, a seed) is stored as soon as it is finished.
+        report: called with the numbers of finished parts and of all.
+
+    Returns:
+        The records, see `lsa_jax.lm.records`.
+
+    Raises:
+        InputError: if the base model is missing, or a subject has too few examples.
+    """
+    if not any(one.label.is_base for one in candidates):
+        raise InputError("the base model is not among the models to evaluate; without it nothing can be compared: add it")
+    parts = list(protocol.parts())
+    for shots, seed in parts:  # all that can be refused is refused before anything is computed
+        for question in splits.evaluation:
+            draw_shots(question, pool, shots, seed)
+    tables = []
+    for candidate in candidates:
+        load = functools.cache(candidate.load)
+        for shots, seed in parts:
+            settings = {
+                **dataclasses.asdict(candidate.label),
+                **protocol.settings(),
+                "fingerprint": candidate.fingerprint,
+                "data": _digest(splits, pool),
+                "shots": shots,
+                "evaluation_seed": seed,
+            }
+            compute = functools.partial(_evaluate_part, candidate.label, load, tokenizer, splits, pool, protocol, shots, seed)
+            tables.append(records.save_part(folder, settings, compute))
+            report(len(tables), len(candidates) * len(parts))
+    return records.join(tables)
+
+
+def _evaluate_part(
+    label: ModelLabel,
+    load: Callable[[], Qwen2],
+    tokenizer: Tokenizer,
+    splits: Splits,
+    pool: Mapping[str, Sequence[Question]],
+    protocol: Protocol,
+    shots: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Records of one model at one number of shots and seed."""
+    questions = splits.evaluation
+    texts = [prompts.evaluation_prompt(one, draw_shots(one, pool, shots, seed), protocol.format) for one in questions]
+    tokens = [tokenizer.encode(text) for text in texts]
+    answers = [one.answer for one in questions]
+    if protocol.method == "letters":
+        choices = prompts.letter_tokens(tokenizer, protocol.format)
+        scores = scoring.choice_log_likelihoods(load(), tokens, choices, protocol.batch_size)
+        return records.score_records(label, splits.table(), scores, answers, shots=shots, format=protocol.format, evaluation_seed=seed)
+    drawn = generation.sample(load(), tokenizer, tokens, seed=seed, **{name: getattr(protocol, name) for name in SAMPLING})
+    samples = [[_letter(text, one, protocol.format) for one in row] for text, row in zip(texts, drawn, strict=True)]
+    return records.sample_records(label, splits.table(), samples, answers, shots=shots, format=protocol.format, evaluation_seed=seed)
+
+
+def _letter(prompt: str, completion: str, format: str) -> str | None:
+    """The answer of a completion; in plain text a bare letter ends it, whatever question the model makes up after it."""
+    if format == "plain":
+        first = prompts.parse_answer(prompt, completion.split(END_OF_EXAMPLE)[0])
+        return first or prompts.parse_answer(prompt, completion)
+    return prompts.parse_answer(prompt, completion)
+
+
+def _digest(splits: Splits, pool: Mapping[str, Sequence[Question]]) -> str:
+    """What tells the questions and examples from others."""
+    names = [one.identifier for one in splits.evaluation]
+    names += [one.identifier for subject in sorted(pool) for one in pool[subject]]
+    return hashlib.sha256("\n".join([*names, *sorted(f"{key}={value}" for key, value in splits.categories.items())]).encode()).hexdigest()[
+        :20
+    ]

@@ -1,0 +1,135 @@
+"""MMLU's test questions split anew: some to train on, some to evaluate, and the rest as examples in prompts."""
+
+import dataclasses
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lsa_jax.errors import InputError
+from lsa_jax.lm import categories
+from lsa_jax.lm.mmlu import Question, without_duplicates
+
+TRAINING_CATEGORY = "humanities"
+TRAINING, EVALUATION, SHOTS = 1, 2, 3
+"""Tags of the streams of randomness: training questions, evaluation questions, examples in prompts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Disjoint sets of questions.
+
+    Attributes:
+        training: of the training category.
+        evaluation: the same number of every evaluated category.
+        rest: all others; where examples in evaluation prompts come from.
+        categories: category of every subject.
+    """
+
+    training: list[Question]
+    evaluation: list[Question]
+    rest: list[Question]
+    categories: Mapping[str, str]
+
+    def table(self) -> pd.DataFrame:
+        """Return what records say of the evaluation questions: domain, category, subject and question."""
+        rows = [
+            {
+                "domain": "in" if self.categories[one.subject] == TRAINING_CATEGORY else "out",
+                "category": self.categories[one.subject],
+                "subject": one.subject,
+                "question": one.identifier,
+            }
+            for one in self.evaluation
+        ]
+        return pd.DataFrame(rows)
+
+
+def split(
+    questions: Sequence[Question],
+    data_seed: int,
+    *,
+    num_training: int = 1000,
+    num_evaluation: int = 250,
+    category_map: str = "authors",
+    evaluated: Sequence[str] = categories.CATEGORIES,
+    trainable: Container[str] | None = None,
+) -> Splits:
+    """Draw training and evaluation questions, without duplicates.
+
+    Which ones depends on the questions and the seed alone, not on the order or the layout of the files. Evaluation questions are drawn
+    first and do not depend on the number of training questions.
+
+    Args:
+        questions: the test split.
+        data_seed: seed of the draw.
+        num_training: questions of the training category.
+        num_evaluation: questions of every evaluated category.
+        category_map: `authors` or `lm_eval`.
+        evaluated: categories to evaluate.
+        trainable: identifiers of questions that may be trained on, for example those with supplied reasoning; None for all.
+
+    Returns:
+        The splits.
+
+    Raises:
+        InputError: if there are too few questions of a category.
+    """
+    unique = sorted(without_duplicates(sorted(questions, key=lambda one: one.identifier)), key=lambda one: one.identifier)
+    by_subject = {subject: categories.category(subject, category_map) for subject in {one.subject for one in unique}}
+    chosen: list[Question] = []
+    for name in evaluated:
+        members = [one for one in unique if by_subject[one.subject] == name]
+        stream = [data_seed, EVALUATION, categories.CATEGORIES.index(name)]
+        chosen += _draw(members, num_evaluation, stream, f"{name} questions to evaluate")
+    held = {one.identifier for one in chosen}
+    left = [one for one in unique if one.identifier not in held]
+    members = [one for one in left if by_subject[one.subject] == TRAINING_CATEGORY and (trainable is None or one.identifier in trainable)]
+    training = _draw(members, num_training, [data_seed, TRAINING], f"{TRAINING_CATEGORY} questions to train on")
+    held |= {one.identifier for one in training}
+    return Splits(training, chosen, [one for one in left if one.identifier not in held], by_subject)
+
+
+def draw_shots(question: Question, pool: Mapping[str, Sequence[Question]], shots: int, seed: int) -> list[Question]:
+    """Draw examples of the same subject for a prompt.
+
+    The draw depends on the seed and the question alone, and the first of more shots are those of fewer.
+
+    Args:
+        question: the question of the prompt; it is never drawn itself.
+        pool: candidates by subject, see `by_subject`.
+        shots: how many.
+        seed: evaluation seed or, in training, that of the prompt.
+
+    Returns:
+        The examples.
+
+    Raises:
+        InputError: if the subject has too few.
+    """
+    members = [one for one in pool.get(question.subject, []) if one.identifier != question.identifier]
+    number = int(question.identifier.rsplit("-", 1)[1], 16)
+    return _draw(members, shots, [seed, SHOTS, number], f"{question.subject} questions as examples")
+
+
+def by_subject(questions: Sequence[Question]) -> dict[str, list[Question]]:
+    """Group questions by subject.
+
+    Args:
+        questions: any.
+
+    Returns:
+        The questions of each subject, in order.
+    """
+    groups: dict[str, list[Question]] = {}
+    for one in questions:
+        groups.setdefault(one.subject, []).append(one)
+    return groups
+
+
+def _draw(members: Sequence[Question], count: int, stream: Sequence[int], name: str) -> list[Question]:
+    """The first of a random order."""
+    if len(members) < count:
+        raise InputError(f"there are {len(members)} {name}, {count} are asked for: ask for fewer, or use more data")
+    order = np.random.default_rng(np.random.SeedSequence(stream)).permutation(len(members))
+    return [members[place] for place in order[:count]]
