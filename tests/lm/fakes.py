@@ -12,28 +12,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from lsa_jax import store
 from lsa_jax.lm.mmlu import LETTERS, Question
 
-WORDS = [
-    "law",
-    "moral",
-    "war",
-    "king",
-    "court",
-    "duty",
-    "atom",
-    "cell",
-    "force",
-    "wave",
-    "market",
-    "mind",
-    "norm",
-    "value",
-    "truth",
-    "logic",
-    "proof",
-    "right",
-    "claim",
-    "act",
-]
+WORDS = ["law", "moral", "war", "king", "court", "duty", "atom", "cell", "force", "wave", "market", "mind", "norm", "truth", "claim", "act"]
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
