@@ -9,6 +9,8 @@ from fakes import make_questions, write_parquet, write_tokenizer
 
 lm_eval = pytest.importorskip("lm_eval")
 
+from lm_eval.tasks import TaskManager  # noqa: E402
+
 from lsa_jax.errors import InputError  # noqa: E402
 from lsa_jax.lm import harness, mmlu, prompts, scoring, snapshot, tiny, tokenizer  # noqa: E402
 
@@ -30,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluate(model: Any, folder: Path, shots: int) -> dict[str, tuple[np.ndarray, float]]:
     """Log-likelihoods (questions, choices) and accuracy of each task, from lm-eval."""
     tasks = harness.mmlu_tasks(folder / "mmlu", SUBJECTS, folder / "cache")
-    manager = lm_eval.tasks.TaskManager(include_defaults=False)
+    manager = TaskManager(include_defaults=False)
     found = lm_eval.simple_evaluate(model=model, tasks=tasks, num_fewshot=shots, bootstrap_iters=0, task_manager=manager)
     assert found is not None
     scores = {}

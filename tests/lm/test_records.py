@@ -1,0 +1,136 @@
+"""Records and accuracies: columns, files that are whole or not there, and errors over questions, subjects and seeds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lsa_jax.errors import InputError
+from lsa_jax.lm import records
+from lsa_jax.lm.accuracy import accuracy, clustered_error
+from lsa_jax.lm.records import ModelLabel
+
+TUNED = ModelLabel("v-0", "v", "zero_shot", 20, 0, 0)
+COLUMNS = (
+    "run targets loss step seed data_seed evaluation_seed domain category subject question shots method format correct unparsed "
+    "log_likelihood_A log_likelihood_B log_likelihood_C log_likelihood_D answer"
+)
+
+
+def questions(count: int, subjects: int = 2) -> pd.DataFrame:
+    rows = [
+        {"domain": "in", "category": "humanities", "subject": f"s{place % subjects}", "question": f"q{place}"} for place in range(count)
+    ]
+    return pd.DataFrame(rows)
+
+
+def scored(label: ModelLabel, right: list[bool], shots: int = 0, evaluation_seed: int = 0, subjects: int = 2) -> pd.DataFrame:
+    """Records in which the given questions are answered right."""
+    answers = [place % 4 for place in range(len(right))]
+    scores = np.full((len(right), 4), -9.0)
+    scores[np.arange(len(right)), [answer if ok else (answer + 1) % 4 for answer, ok in zip(answers, right, strict=True)]] = -0.1
+    table = questions(len(right), subjects)
+    return records.score_records(label, table, scores, answers, shots=shots, format="chat", evaluation_seed=evaluation_seed)
+
+
+def test_records_have_the_agreed_columns() -> None:
+    table = scored(TUNED, [True, False, True])
+    assert list(table.columns) == COLUMNS.split()
+    assert table["correct"].tolist() == [1.0, 0.0, 1.0]
+    assert table["answer"].tolist() == ["A", "B", "C"]
+    assert table.loc[1, ["run", "targets", "step", "method", "log_likelihood_C"]].tolist() == ["v-0", "v", 20, "letters", -0.1]
+
+
+def test_two_choices_leave_the_other_columns_empty() -> None:
+    table = records.score_records(TUNED, questions(1), np.array([[-2.0, -1.0]]), [1], shots=3, format="symbols")
+    assert table["correct"].tolist() == [1.0]
+    assert table[["log_likelihood_C", "log_likelihood_D"]].isna().all(axis=None)
+
+
+def test_samples_count_by_their_share() -> None:
+    samples = [["A", "A", "B", None], [None, None, None, None]]
+    table = records.sample_records(TUNED, questions(2), samples, [0, 1], shots=5, format="plain")
+    assert list(table.columns) == COLUMNS.split()
+    assert table["correct"].tolist() == [0.5, 0.0]
+    assert table["unparsed"].tolist() == [0.25, 1.0]
+
+
+def test_finished_parts_are_used_again_and_damaged_ones_are_not(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def compute() -> pd.DataFrame:
+        calls.append(1)
+        return scored(TUNED, [True, False])
+
+    settings: dict[str, Any] = {"step": 20, "shots": 0}
+    first = records.save_part(tmp_path, settings, compute)
+    pd.testing.assert_frame_equal(records.save_part(tmp_path, dict(reversed(settings.items())), compute), first)
+    assert len(calls) == 1
+    (path,) = tmp_path.iterdir()
+    assert pd.read_parquet(path).attrs["settings"] == settings
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="is damaged: delete it"):
+        records.load_records(tmp_path)
+    records.save_part(tmp_path, settings, compute)
+    assert len(calls) == 2
+    pd.testing.assert_frame_equal(records.load_records(tmp_path), first)
+
+
+def test_a_part_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt() -> pd.DataFrame:
+        raise KeyboardInterrupt
+
+    records.save_part(tmp_path, {"part": 1}, lambda: scored(TUNED, [True]))
+    with pytest.raises(KeyboardInterrupt):
+        records.save_part(tmp_path, {"part": 2}, interrupt)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_without_records_or_with_two_of_the_same_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no records"):
+        records.load_records(tmp_path)
+    for number in range(2):
+        records.save_part(tmp_path, {"batch": number}, lambda: scored(TUNED, [True]))
+    with pytest.raises(InputError, match="two evaluations of run 'v-0', step 20, 0 shots"):
+        records.load_records(tmp_path)
+
+
+def test_accuracy_and_its_errors_by_hand() -> None:
+    right = np.array([[1, 1, 0, 0, 1, 0], [1, 1, 1, 0, 1, 0], [1, 0, 0, 0, 1, 1]], dtype=bool)
+    table = records.join([scored(ModelLabel(f"v-{seed}", "v", "zero_shot", 20, seed), row.tolist()) for seed, row in enumerate(right)])
+    (row,) = accuracy(table).to_dict("records")
+    by_question, by_seed = right.mean(axis=0), right.mean(axis=1)
+    assert row["accuracy"] == pytest.approx(right.mean())
+    assert row["question_error"] == pytest.approx(by_question.std(ddof=1) / 6**0.5)
+    assert row["seed_error"] == pytest.approx(by_seed.std(ddof=1) / 3**0.5)
+    assert row["standard_error"] == pytest.approx(np.hypot(row["question_error"], row["seed_error"]))
+    totals = [(by_question - by_question.mean())[place::2].sum() for place in range(2)]
+    assert row["subject_error"] == pytest.approx(np.sqrt(2 * np.square(totals).sum()) / 6)
+    assert [row[name] for name in ("num_questions", "num_subjects", "num_seeds")] == [6, 2, 3]
+
+
+def test_evaluation_seeds_are_no_fine_tuning_seeds() -> None:
+    table = records.join([scored(TUNED, right, shots=5, evaluation_seed=seed) for seed, right in enumerate([[True, False], [True, True]])])
+    (row,) = accuracy(table).to_dict("records")
+    assert row["accuracy"] == 0.75
+    assert row["num_seeds"] == 1
+    assert np.isnan(row["seed_error"])
+    assert row["standard_error"] == row["question_error"]
+
+
+def test_settings_are_kept_apart() -> None:
+    tables = [scored(ModelLabel(), [True] * 4), scored(TUNED, [False] * 4), scored(TUNED, [True, False] * 2, shots=5)]
+    found = accuracy(records.join(tables)).set_index(["targets", "shots"])["accuracy"]
+    assert found.to_dict() == {("base", 0): 1.0, ("v", 0): 0.0, ("v", 5): 0.5}
+
+
+def test_the_clustered_error_covers_where_the_plain_one_does_not() -> None:
+    rng = np.random.default_rng(0)
+    clusters = pd.Series(np.repeat(np.arange(40), 10))
+    draws = [pd.Series((rng.normal(size=(40, 1)) + 0.3 * rng.normal(size=(40, 10))).ravel()) for _ in range(200)]
+    spread = np.std([draw.mean() for draw in draws])
+    assert np.mean([clustered_error(draw, clusters) for draw in draws]) == pytest.approx(spread, rel=0.15)
+    assert np.mean([draw.sem() for draw in draws]) < 0.5 * spread
+    assert np.isnan(clustered_error(draws[0], pd.Series(np.zeros(400))))
