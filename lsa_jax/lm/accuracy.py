@@ -22,8 +22,8 @@ def accuracy(records: pd.DataFrame) -> pd.DataFrame:
         One row a combination of `SETTING`: accuracy, question_error, subject_error, seed_error, standard_error (NaN where there is one
         question, subject or seed; with one seed standard_error is question_error), num_questions, num_subjects and num_seeds.
     """
-    rows = [{**dict(zip(SETTING, setting, strict=True)), **_summary(group)} for setting, group in records.groupby(SETTING, sort=False)]
-    return pd.DataFrame(rows)
+    groups = [group for _, group in records.groupby(SETTING, sort=False)]
+    return pd.DataFrame([{**group.iloc[0][SETTING].to_dict(), **_summary(group)} for group in groups])
 
 
 def clustered_error(values: pd.Series, clusters: pd.Series) -> float:

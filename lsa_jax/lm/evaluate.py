@@ -54,6 +54,8 @@ class Protocol:
         checks.as_choice("method", self.method, METHODS)
         checks.as_choice("format", self.format, prompts.FORMATS)
         checks.as_count("batch_size", self.batch_size)
+        checks.as_count("max_tokens", self.max_tokens)
+        generation.check_sampling(self.num_samples, self.temperature)
         for name in ("shots", "seeds"):
             for one in getattr(self, name):
                 checks.as_count(name, one, minimum=0)
@@ -122,7 +124,7 @@ def evaluate(
             draw_shots(question, pool, shots, seed)
     tables = []
     for candidate in candidates:
-        load = functools.cache(candidate.load)
+        loaded = _Loaded(candidate, tokenizer, protocol)
         for shots, seed in parts:
             settings = {
                 **dataclasses.asdict(candidate.label),
@@ -132,34 +134,45 @@ def evaluate(
                 "shots": shots,
                 "evaluation_seed": seed,
             }
-            compute = functools.partial(_evaluate_part, candidate.label, load, tokenizer, splits, pool, protocol, shots, seed)
+            compute = functools.partial(_evaluate_part, loaded, splits, pool, shots, seed)
             tables.append(records.save_part(folder, settings, compute))
             report(len(tables), len(candidates) * len(parts))
     return records.join(tables)
 
 
-def _evaluate_part(
-    label: ModelLabel,
-    load: Callable[[], Qwen2],
-    tokenizer: Tokenizer,
-    splits: Splits,
-    pool: Mapping[str, Sequence[Question]],
-    protocol: Protocol,
-    shots: int,
-    seed: int,
-) -> pd.DataFrame:
+@dataclasses.dataclass
+class _Loaded:
+    """A model that is loaded when it is first needed, and what samples from it."""
+
+    candidate: Candidate
+    tokenizer: Tokenizer
+    protocol: Protocol
+
+    @functools.cached_property
+    def model(self) -> Qwen2:
+        """The model."""
+        return self.candidate.load()
+
+    @functools.cached_property
+    def generator(self) -> generation.Generator:
+        """What samples from the model."""
+        return generation.Generator(self.model, self.tokenizer, max_tokens=self.protocol.max_tokens, batch_size=self.protocol.batch_size)
+
+
+def _evaluate_part(loaded: _Loaded, splits: Splits, pool: Mapping[str, Sequence[Question]], shots: int, seed: int) -> pd.DataFrame:
     """Records of one model at one number of shots and seed."""
-    questions = splits.evaluation
-    texts = [prompts.evaluation_prompt(one, draw_shots(one, pool, shots, seed), protocol.format) for one in questions]
-    tokens = [tokenizer.encode(text) for text in texts]
-    answers = [one.answer for one in questions]
+    protocol, label = loaded.protocol, loaded.candidate.label
+    condition = {"shots": shots, "format": protocol.format, "evaluation_seed": seed}
+    texts = [prompts.evaluation_prompt(one, draw_shots(one, pool, shots, seed), protocol.format) for one in splits.evaluation]
+    tokens = [loaded.tokenizer.encode(text) for text in texts]
+    answers = [one.answer for one in splits.evaluation]
     if protocol.method == "letters":
-        choices = prompts.letter_tokens(tokenizer, protocol.format)
-        scores = scoring.choice_log_likelihoods(load(), tokens, choices, protocol.batch_size)
-        return records.score_records(label, splits.table(), scores, answers, shots=shots, format=protocol.format, evaluation_seed=seed)
-    drawn = generation.sample(load(), tokenizer, tokens, seed=seed, **{name: getattr(protocol, name) for name in SAMPLING})
+        choices = prompts.letter_tokens(loaded.tokenizer, protocol.format)
+        scores = scoring.choice_log_likelihoods(loaded.model, tokens, choices, protocol.batch_size)
+        return records.score_records(label, splits.table(), scores, answers, **condition)
+    drawn = loaded.generator.sample(tokens, seed=seed, num_samples=protocol.num_samples, temperature=protocol.temperature)
     samples = [[_letter(text, one, protocol.format) for one in row] for text, row in zip(texts, drawn, strict=True)]
-    return records.sample_records(label, splits.table(), samples, answers, shots=shots, format=protocol.format, evaluation_seed=seed)
+    return records.sample_records(label, splits.table(), samples, answers, **condition)
 
 
 def _letter(prompt: str, completion: str, format: str) -> str | None:

@@ -1,6 +1,7 @@
 """Sampled completions of prompts, through tunix's sampler."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from tunix.generate.sampler import CacheConfig, Sampler
@@ -16,71 +17,87 @@ GENERATION = 4
 """Tag of the stream of randomness of samples."""
 
 
-def sample(
-    model: Qwen2,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Sequence[int]],
-    *,
-    seed: int,
-    num_samples: int = 10,
-    temperature: float = 0.05,
-    max_tokens: int = 512,
-    batch_size: int = 8,
-) -> list[list[str]]:
-    """Sample completions of every prompt.
+class Generator:
+    """Samples completions of prompts from one model; programs are compiled once a length of prompts."""
 
-    A completion ends at the end of a chat turn or of a text, or when it is `max_tokens` long. The same arguments give the same samples;
-    another batch size gives others.
+    def __init__(self, model: Qwen2, tokenizer: Tokenizer, *, max_tokens: int = 512, batch_size: int = 8) -> None:
+        """Prepare to sample.
+
+        Args:
+            model: the model.
+            tokenizer: the model's.
+            max_tokens: tokens of a completion at most.
+            batch_size: completions sampled at once.
+
+        Raises:
+            InputError: if a number is not positive.
+        """
+        self._model, self._tokenizer = model, tokenizer
+        self._max_tokens = checks.as_count("max_tokens", max_tokens)
+        self._batch_size = checks.as_count("batch_size", batch_size)
+        self._samplers: dict[int, Sampler] = {}
+
+    def sample(self, prompts: Sequence[Sequence[int]], *, seed: int, num_samples: int = 10, temperature: float = 0.05) -> list[list[str]]:
+        """Sample completions of every prompt.
+
+        A completion ends at the end of a chat turn or of a text, or when it is as long as it may be. The same arguments give the same
+        samples; another batch size gives others.
+
+        Args:
+            prompts: token numbers of each prompt.
+            seed: evaluation seed.
+            num_samples: completions a prompt; 1 for greedy decoding.
+            temperature: of the softmax; 0 for greedy decoding.
+
+        Returns:
+            `num_samples` texts for each prompt.
+
+        Raises:
+            InputError: if a number is out of range, or a prompt is empty or has an end of text in it.
+        """
+        check_sampling(num_samples, temperature)
+        if not all(prompt and self._tokenizer.end_of_text not in prompt for prompt in prompts):
+            raise InputError("a prompt is empty or has the end-of-text token in it; every prompt needs a token, and none that pads")
+        rows = [(place, tuple(prompt)) for place, prompt in enumerate(prompts) for _ in range(num_samples)]
+        samples: list[list[str]] = [[] for _ in prompts]
+        for number, (length, places) in enumerate(batches([len(prompt) for _, prompt in rows], self._batch_size)):
+            full: Any = [rows[place][1] for place in (*places, *[places[-1]] * (self._batch_size - len(places)))]
+            state = np.random.SeedSequence([seed, GENERATION, number]).generate_state(1)
+            drawn = self._sampler(length)(
+                full,
+                max_generation_steps=self._max_tokens,
+                max_prompt_length=length,
+                temperature=temperature,
+                top_p=None if temperature == 0 else 1.0,
+                seed=int(state[0] >> 1),
+                eos_tokens=(self._tokenizer.end_of_turn, self._tokenizer.end_of_text),
+            )
+            for place, text in zip(places, drawn.text, strict=False):
+                samples[rows[place][0]].append(text)
+        return samples
+
+    def _sampler(self, length: int) -> Sampler:
+        """The sampler for prompts of a padded length."""
+        if length not in self._samplers:
+            config = self._model.config
+            cache = CacheConfig(padded_length(length + self._max_tokens), config.num_layers, config.num_kv_heads, config.head_dim)
+            self._samplers[length] = Sampler(self._model, _TokenNumbers(self._tokenizer), cache)
+        return self._samplers[length]
+
+
+def check_sampling(num_samples: int, temperature: float) -> None:
+    """Refuse numbers that do not go together.
 
     Args:
-        model: the model.
-        tokenizer: the model's.
-        prompts: token numbers of each prompt.
-        seed: evaluation seed.
-        num_samples: completions a prompt; 1 for greedy decoding.
-        temperature: of the softmax; 0 for greedy decoding.
-        max_tokens: tokens of a completion at most.
-        batch_size: completions sampled at once.
-
-    Returns:
-        `num_samples` texts for each prompt.
+        num_samples: completions a prompt.
+        temperature: of the softmax.
 
     Raises:
-        InputError: if a number is out of range, several greedy samples are asked for, or a prompt is empty or has an end of text in it.
+        InputError: if one is out of range, or several greedy samples are asked for.
     """
-    for name, count in (("num_samples", num_samples), ("max_tokens", max_tokens), ("batch_size", batch_size)):
-        checks.as_count(name, count)
+    checks.as_count("num_samples", num_samples)
     if temperature < 0 or (temperature == 0 and num_samples > 1):
         raise InputError(f"temperature is {temperature:g} with {num_samples} samples; it must be above 0, or 0 (greedy) with one sample")
-    if not all(prompt and tokenizer.end_of_text not in prompt for prompt in prompts):
-        raise InputError("a prompt is empty or has the end-of-text token in it; every prompt needs a token, and none that pads")
-    rows = [(place, tuple(prompt)) for place, prompt in enumerate(prompts) for _ in range(num_samples)]
-    samples: list[list[str]] = [[] for _ in prompts]
-    samplers: dict[int, Sampler] = {}
-    for number, (length, places) in enumerate(batches([len(prompt) for _, prompt in rows], batch_size)):
-        if length not in samplers:
-            samplers[length] = _sampler(model, tokenizer, length + max_tokens)
-        full = [rows[place][1] for place in (*places, *[places[-1]] * (batch_size - len(places)))]
-        state = np.random.SeedSequence([seed, GENERATION, number]).generate_state(1)
-        drawn = samplers[length](
-            full,
-            max_generation_steps=max_tokens,
-            max_prompt_length=length,
-            temperature=temperature,
-            top_p=None if temperature == 0 else 1.0,
-            seed=int(state[0] >> 1),
-            eos_tokens=(tokenizer.end_of_turn, tokenizer.end_of_text),
-        )
-        for place, text in zip(places, drawn.text, strict=False):
-            samples[rows[place][0]].append(text)
-    return samples
-
-
-def _sampler(model: Qwen2, tokenizer: Tokenizer, cache_size: int) -> Sampler:
-    """The sampler with room for so many tokens."""
-    config = model.config
-    cache = CacheConfig(padded_length(cache_size), config.num_layers, config.num_kv_heads, config.head_dim)
-    return Sampler(model, _TokenNumbers(tokenizer), cache)
 
 
 class _TokenNumbers:

@@ -83,7 +83,7 @@ def score_choices(model: Qwen2, prompts: Sequence[Sequence[int]], choices: Seque
     log_likelihoods, greedy = np.empty((len(prompts), len(choices)), dtype=np.float32), np.empty((len(prompts), len(choices)), dtype=bool)
     for stem in dict.fromkeys(tuple(choice[:-1]) for choice in choices):
         members = [place for place, choice in enumerate(choices) if tuple(choice[:-1]) == stem]
-        answers = np.array([choices[place] for place in members], dtype=np.int32)
+        answers = jnp.array([choices[place] for place in members], dtype=jnp.int32)
         rows = [(*prompt, *stem) for prompt in prompts]
         for padded, places in batches([len(row) for row in rows], batch_size):
             tokens, lengths = pad([rows[place] for place in places], padded, batch_size)
@@ -92,7 +92,7 @@ def score_choices(model: Qwen2, prompts: Sequence[Sequence[int]], choices: Seque
     return Scores(log_likelihoods, greedy)
 
 
-def pad(rows: Sequence[Sequence[int]], length: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+def pad(rows: Sequence[Sequence[int]], length: int, num_rows: int) -> tuple[Int[Array, "rows length"], Int[Array, " rows"]]:
     """Pad sequences on the right, and repeat the last one to a full batch.
 
     Args:
@@ -107,7 +107,7 @@ def pad(rows: Sequence[Sequence[int]], length: int, num_rows: int) -> tuple[np.n
     tokens = np.zeros((num_rows, length), dtype=np.int32)
     for place, row in enumerate(filled):
         tokens[place, : len(row)] = row
-    return tokens, np.array([len(row) for row in filled], dtype=np.int32)
+    return jnp.asarray(tokens), jnp.array([len(row) for row in filled], dtype=jnp.int32)
 
 
 @nnx.jit

@@ -1,6 +1,7 @@
 """Evaluation of models: every part once, on disk, the base model always; sampling and what it refuses."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,34 +97,35 @@ def test_what_cannot_be_evaluated_is_refused_before_a_model_is_loaded(numbers: T
         Protocol(shots=(-1,))
 
 
-def test_greedy_generation_says_the_likeliest_tokens(model: Qwen2, numbers: Tokenizer) -> None:
-    texts = [numbers.encode(text) for text in ("Which law?", "A king, a court, a war", "cell")]
-    said = generation.sample(model, numbers, texts, seed=0, num_samples=1, temperature=0.0, max_tokens=3, batch_size=2)
+@pytest.fixture(scope="module")
+def generator(model: Qwen2, numbers: Tokenizer) -> generation.Generator:
+    return generation.Generator(model, numbers, max_tokens=3, batch_size=4)
+
+
+def test_greedy_generation_says_the_likeliest_tokens(model: Qwen2, numbers: Tokenizer, generator: generation.Generator) -> None:
+    texts = [numbers.encode(text) for text in ("Which law?", "A king, a court", "cell")]
+    said = generator.sample(texts, seed=0, num_samples=1, temperature=0.0)
     every = [[token] for token in range(VOCABULARY)]
     for prompt, (text,) in zip(texts, said, strict=True):
         tokens: list[int] = []
         while len(tokens) < 3 and not {numbers.end_of_turn, numbers.end_of_text} & set(tokens):
-            tokens.append(int(scoring.choice_log_likelihoods(model, [[*prompt, *tokens]], every, batch_size=1).argmax()))
+            tokens.append(int(scoring.choice_log_likelihoods(model, [[*prompt, *tokens]], every, batch_size=8).argmax()))
         assert text == numbers.decode(tokens)
 
 
-def test_samples_follow_the_seed_and_the_temperature(model: Qwen2, numbers: Tokenizer) -> None:
+def test_samples_follow_the_seed(numbers: Tokenizer, generator: generation.Generator) -> None:
     texts = [numbers.encode(text) for text in ("Which law?", "A king")]
-    hot, again, other, cold = (
-        generation.sample(model, numbers, texts, seed=seed, num_samples=5, temperature=temperature, max_tokens=6, batch_size=4)
-        for seed, temperature in ((0, 3.0), (0, 3.0), (1, 3.0), (0, 1e-4))
-    )
+    hot, again, other = (generator.sample(texts, seed=seed, num_samples=5, temperature=3.0) for seed in (0, 0, 1))
     assert [len(row) for row in hot] == [5, 5]
     assert hot == again != other
     assert all(len(set(row)) > 1 for row in hot)
-    assert all(len(set(row)) == 1 for row in cold)
 
 
 def test_generation_end_to_end(
     model: Qwen2, numbers: Tokenizer, made: splits.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = [f"{one.letter}\n\nWhat else?\nAnswer: {'A' if one.letter != 'A' else 'B'}" for one in made.evaluation]
-    monkeypatch.setattr(generation, "sample", lambda *_, **settings: [[text] * (settings["num_samples"] - 1) + ["?"] for text in said])
+    monkeypatch.setattr(generation.Generator, "sample", lambda *_, num_samples, **__: [[text] * (num_samples - 1) + ["?"] for text in said])
     protocol = Protocol(method="generation", format="plain", shots=(0,), seeds=(0, 1), num_samples=4)
     pool = splits.by_subject(made.rest)
     found = evaluate.evaluate([Candidate(ModelLabel(), "a", lambda: model)], numbers, made, pool, protocol, tmp_path)
@@ -139,10 +141,15 @@ def test_generation_end_to_end(
         ({"temperature": 0.0}, "with 10 samples"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"num_samples": 0}, "num_samples is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused(model: Qwen2, numbers: Tokenizer, settings: dict[str, float], message: str) -> None:
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        generation.sample(model, numbers, [[5]], seed=0, **settings)  # ty: ignore[invalid-argument-type]
-    with pytest.raises(InputError, match="a prompt is empty or has the end-of-text token"):
-        generation.sample(model, numbers, [[5], [numbers.end_of_text]], seed=0)
+        Protocol(method="generation", **settings)
+
+
+def test_prompts_that_cannot_be_continued_are_refused(numbers: Tokenizer, generator: generation.Generator) -> None:
+    for prompt in ([], [5, numbers.end_of_text]):
+        with pytest.raises(InputError, match="a prompt is empty or has the end-of-text token"):
+            generator.sample([[5], prompt], seed=0)

@@ -43,7 +43,7 @@ def evaluate(model: Any, folder: Path, shots: int) -> dict[str, tuple[np.ndarray
     return scores
 
 
-@pytest.mark.parametrize("shots", [0, 2])
+@pytest.mark.parametrize("shots", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_our_prompts_and_scores_are_lm_evals(folder: Path, shots: int) -> None:
     model = snapshot.load(folder / "model").model
     numbers = tokenizer.load(folder / "model", VOCABULARY)
@@ -53,7 +53,7 @@ def test_our_prompts_and_scores_are_lm_evals(folder: Path, shots: int) -> None:
         questions = [one for one in mmlu.load(folder / "mmlu") if one.subject == subject]
         first = [one for one in examples if one.subject == subject][:shots]
         texts = [numbers.encode(prompts.evaluation_prompt(one, first, "plain")) for one in questions]
-        ours = scoring.choice_log_likelihoods(model, texts, prompts.letter_tokens(numbers, "plain"), batch_size=4)
+        ours = scoring.choice_log_likelihoods(model, texts, prompts.letter_tokens(numbers, "plain"), batch_size=8)
         theirs, accuracy = scores[f"mmlu_{subject}"]
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
         assert np.mean(ours.argmax(axis=1) == [one.answer for one in questions]) == pytest.approx(accuracy)

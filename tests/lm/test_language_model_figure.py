@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -47,6 +49,11 @@ def path(figure: Figure, panel: int, color: str) -> np.ndarray:
     raise AssertionError(f"nothing is drawn in {color}")
 
 
+def intervals(axes: Axes) -> list[np.ndarray]:
+    """Both ends of every error bar."""
+    return [segment for lines in axes.collections if isinstance(lines, LineCollection) for segment in lines.get_segments()]
+
+
 def test_panels_paths_and_base(figure: Figure) -> None:
     assert figure.get_size_inches()[0] == FULL_WIDTH
     assert [axes.get_title() for axes in figure.axes] == ["Humanities (in domain)", "STEM (out of domain)"]
@@ -54,7 +61,7 @@ def test_panels_paths_and_base(figure: Figure) -> None:
     np.testing.assert_allclose(path(figure, 1, BLUE), [[0.3, 0.4], [0.4, 0.41], [0.5, 0.42]])
     np.testing.assert_allclose(path(figure, 0, BLUE)[0], [0.35, 0.45])
     stars = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "*"]
-    assert [line.get_xydata().tolist() for line in stars] == [[[0.35, 0.45]], [[0.3, 0.4]]]
+    assert [np.asarray(line.get_xydata()).tolist() for line in stars] == [[[0.35, 0.45]], [[0.3, 0.4]]]
     assert figure.axes[0].get_ylabel() == "5-shot accuracy"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["base model", "qkv, zero-shot loss", "v, zero-shot loss"]
@@ -63,7 +70,7 @@ def test_panels_paths_and_base(figure: Figure) -> None:
 
 def test_every_point_has_intervals_in_both_directions(figure: Figure) -> None:
     half = np.hypot(1.96 * 0.01, 4.3027 * 0.02)
-    bars = [segment for axes in figure.axes for bar in axes.containers for lines in bar.lines[2] for segment in lines.get_segments()]
+    bars = [bar for axes in figure.axes for bar in intervals(axes)]
     assert len(bars) == 2 * 2 * 5
     np.testing.assert_allclose([np.abs(bar[1] - bar[0]).max() / 2 for bar in bars], half, rtol=1e-4)
     plt.close(figure)
@@ -71,7 +78,7 @@ def test_every_point_has_intervals_in_both_directions(figure: Figure) -> None:
 
 def test_one_seed_has_the_interval_over_questions() -> None:
     figure = plot_zero_against_few(accuracies(seed_error=np.nan, num_seeds=1), 5)
-    (bar, *_) = figure.axes[0].containers[0].lines[2][0].get_segments()
+    bar = intervals(figure.axes[0])[0]
     assert np.abs(bar[1] - bar[0]).max() / 2 == pytest.approx(0.0196)
     plt.close(figure)
 

@@ -10,7 +10,7 @@ from fakes import make_questions, write_tokenizer
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import prompts, tokenizer
+from lsa_jax.lm import prompts, schedule, tokenizer, training_examples
 from lsa_jax.lm.mmlu import Question
 
 SPRING = Question("high_school_physics", " What pulls? ", ("mass", "time", "both", "none"), 0)
@@ -121,23 +121,44 @@ def test_answers_are_read(prompt: str, completion: str, letter: str | None) -> N
 
 
 def test_training_examples(numbers: tokenizer.Tokenizer) -> None:
-    zero, few = (prompts.training_example(numbers, SPRING, shots, {}) for shots in ([], [COIN]))
+    zero, few = (training_examples.training_example(numbers, SPRING, shots, {}) for shots in ([], [COIN]))
     assert few.prompt == numbers.encode(CHAT)
     assert zero.prompt == numbers.encode(prompts.evaluation_prompt(SPRING, [], "chat"))
     assert few.response == zero.response == (*numbers.encode("A"), numbers.end_of_turn)
     reasoning = {SPRING.identifier: "Mass pulls. Answer: A", COIN.identifier: "A wedge is not. Answer: D"}
-    reasoned = prompts.training_example(numbers, SPRING, [COIN], reasoning)
+    reasoned = training_examples.training_example(numbers, SPRING, [COIN], reasoning)
     assert reasoned.response == numbers.encode("Mass pulls. Answer: A<|im_end|>")
     assert numbers.backend.decode(list(reasoned.prompt), skip_special_tokens=False) == CHAT.replace(
         "assistant\nD<", "assistant\nA wedge is not. Answer: D<"
     )
 
 
+def test_steps_follow_the_schedule(numbers: tokenizer.Tokenizer) -> None:
+    questions = make_questions(["philosophy", "anatomy"], 6)
+    settings = {"epochs": 2, "steps": 2, "batch_size": 6, "shots": 2}
+    draws = list(schedule.draws((0.0, 1.0), len(questions), **settings, seed=0))
+    made = list(training_examples.batches(numbers, questions, {}, draws, 2))
+    assert [len(step) for step in made] == [6] * 4
+    for step, drawn in zip(made, draws, strict=True):
+        for example, draw in zip(step, drawn, strict=True):
+            question = questions[draw.question]
+            text = numbers.backend.decode(list(example.prompt), skip_special_tokens=False)
+            assert text.count("<|im_start|>user") == 1 + draw.shots
+            assert text.count(question.question) == 1
+            assert text.split("<|im_start|>user")[-1].strip().startswith(question.question if draw.shots else "The following")
+            assert example.response == (*numbers.encode(question.letter), numbers.end_of_turn)
+            assert all(part.rstrip().count(f"of {question.subject}?") for part in text.split("<|im_start|>user")[1:])
+    assert {draw.shots for step in draws[:2] for draw in step} == {2}
+    assert made == list(training_examples.batches(numbers, questions, {}, draws, 2))
+    with pytest.raises(InputError, match="there are 5 philosophy questions as examples, 6 are asked for"):
+        training_examples.batches(numbers, questions, {}, draws, 6)
+
+
 def test_reasoning_is_found_by_text_or_identifier(tmp_path: Path) -> None:
     lines = [{"question": "What pulls?", "reasoning": "Mass. Answer: A"}, {"question": COIN.identifier, "reasoning": "Not it. Answer: D\n"}]
-    path = tmp_path / "reasoning.jsonl"
+    path, expected = tmp_path / "reasoning.jsonl", {SPRING.identifier: "Mass. Answer: A", COIN.identifier: "Not it. Answer: D"}
     path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
-    assert prompts.load_reasoning(path, [SPRING, COIN]) == {SPRING.identifier: "Mass. Answer: A", COIN.identifier: "Not it. Answer: D"}
+    assert training_examples.load_reasoning(path, [SPRING, COIN]) == expected
 
 
 @pytest.mark.parametrize(
@@ -154,9 +175,9 @@ def test_reasoning_is_found_by_text_or_identifier(tmp_path: Path) -> None:
 def test_bad_reasoning_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "reasoning.jsonl").write_text(text)
     with pytest.raises(InputError, match=message):
-        prompts.load_reasoning(tmp_path / "reasoning.jsonl", [SPRING, COIN])
+        training_examples.load_reasoning(tmp_path / "reasoning.jsonl", [SPRING, COIN])
     with pytest.raises(InputError, match="cannot be read"):
-        prompts.load_reasoning(tmp_path / "nowhere.jsonl", [SPRING])
+        training_examples.load_reasoning(tmp_path / "nowhere.jsonl", [SPRING])
 
 
 def without_chat(folder: Path) -> None:

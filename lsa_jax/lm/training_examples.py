@@ -1,0 +1,109 @@
+"""MMLU questions to training examples: in the chat format, with or without examples before them and supplied reasoning."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lsa_jax.errors import InputError
+from lsa_jax.lm import prompts
+from lsa_jax.lm.examples import Example
+from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm.schedule import Draw
+from lsa_jax.lm.splits import by_subject, draw_shots
+from lsa_jax.lm.tokenizer import END, Tokenizer
+
+
+def batches(
+    tokenizer: Tokenizer, questions: Sequence[Question], reasoning: Mapping[str, str], draws: Iterable[Sequence[Draw]], shots: int
+) -> Iterator[list[Example]]:
+    """Build the examples of every training step.
+
+    Args:
+        tokenizer: the model's.
+        questions: the training questions; examples before a question are others of its subject among them.
+        reasoning: text by identifier of the question; empty for answers of one letter.
+        draws: which questions with how many examples before them, see `lsa_jax.lm.schedule.draws`.
+        shots: most examples before a question.
+
+    Returns:
+        The examples of a step, one step after another.
+
+    Raises:
+        InputError: if a subject has too few questions; before the first step.
+    """
+    pool = by_subject(questions)
+    for one in questions:
+        draw_shots(one, pool, shots, 0)
+
+    def example(draw: Draw) -> Example:
+        question = questions[draw.question]
+        before = draw_shots(question, pool, draw.shots, draw.seed)
+        return training_example(tokenizer, question, before, reasoning)
+
+    return ([example(draw) for draw in step] for step in draws)
+
+
+def response_text(question: Question, reasoning: Mapping[str, str]) -> str:
+    """Return what the model should say: the supplied reasoning if there is some, else the letter."""
+    return reasoning.get(question.identifier, question.letter)
+
+
+def training_example(tokenizer: Tokenizer, question: Question, shots: Sequence[Question], reasoning: Mapping[str, str]) -> Example:
+    """Build a training example in the chat format; the loss is on the response only.
+
+    Args:
+        tokenizer: the model's.
+        question: what is learned.
+        shots: examples before it, answered as the question is (with their reasoning where it is supplied).
+        reasoning: text by identifier of the question, see `load_reasoning`; empty for answers of one letter.
+
+    Returns:
+        Token numbers of the prompt and of the response with its end of turn.
+    """
+    prompt = prompts.chat_prompt(question, [(one, response_text(one, reasoning)) for one in shots])
+    return Example(tokenizer.encode(prompt), tokenizer.encode(response_text(question, reasoning) + END))
+
+
+def load_reasoning(path: Path, questions: Sequence[Question]) -> dict[str, str]:
+    """Read reasoning: JSON lines with `question` (its text or its identifier) and `reasoning`, which ends in "Answer: X".
+
+    Args:
+        path: the file.
+        questions: what it may be about.
+
+    Returns:
+        Reasoning by identifier of the question.
+
+    Raises:
+        InputError: if the file is missing, a line is no such object, is about no question or ends in a wrong answer.
+    """
+    known = {name: one for one in questions for name in (one.question.strip(), one.identifier)}
+    found: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): pass a file of JSON lines") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, text = _reasoning_line(f"{path}, line {number}", line)
+        question = known.get(name)
+        if question is None:
+            raise InputError(f"{path}, line {number} is about no question of the data: {name[:60]!r}")
+        given = prompts.ANSWER.findall(text)
+        if not given or given[-1] != question.letter:
+            raise InputError(f"{path}, line {number} does not end in 'Answer: {question.letter}', the right answer: mend or drop it")
+        found[question.identifier] = text
+    return found
+
+
+def _reasoning_line(place: str, line: str) -> tuple[str, str]:
+    """Question and reasoning of one line."""
+    try:
+        content = json.loads(line)
+        name, text = content["question"], content["reasoning"]
+    except (ValueError, KeyError, TypeError):
+        name = text = None
+    if not isinstance(name, str) or not isinstance(text, str):
+        raise InputError(f'{place} is not {{"question": text or identifier, "reasoning": text}}')
+    return name.strip(), text.strip()
