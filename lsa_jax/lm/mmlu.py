@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ class Question:
     choices: tuple[str, str, str, str]
     answer: int
 
-    @property
+    @functools.cached_property
     def identifier(self) -> str:
         """What names the question: its subject and a digest of its text, the same wherever it was read from."""
         text = "\x1f".join([self.subject, self.question.strip(), *self.choices])
