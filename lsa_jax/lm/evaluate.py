@@ -82,7 +82,8 @@ class Candidate:
     Attributes:
         label: what it is called in the records.
         fingerprint: what tells its weights from others', such as a digest; records of other weights are not used again.
-        load: returns it; called only if something of it is not evaluated yet.
+        load: returns it; called only if something of it is not evaluated yet. Checkpoints should be restored into one module: programs
+            are compiled anew for every module that qwix has adapted.
     """
 
     label: ModelLabel

@@ -94,16 +94,7 @@ def sample_records(
     format: str,
     evaluation_seed: int = 0,
 ) -> pd.DataFrame:
-    """Lay out sampled answers as records; arguments and columns as of `score_records`.
-
-    Args:
-        label: the model.
-        questions: one row a question.
-        samples: letters read from the samples of each question, None where there was none to read.
-        answers: place of the right choice of each question.
-        shots: examples in each prompt.
-        format: of the prompts.
-        evaluation_seed: seed of the examples in the prompts and of the samples.
+    """Lay out sampled answers as records; all but the letters read from each question's samples (None if none) as of `score_records`.
 
     Returns:
         One row a question; `correct` is the share of samples with the right answer, `unparsed` that of samples without any.
