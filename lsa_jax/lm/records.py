@@ -162,14 +162,7 @@ def load_records(folder: Path) -> pd.DataFrame:
 
 
 def join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join the records of parts.
-
-    Args:
-        parts: at least one.
-
-    Returns:
-        All their rows, without what is stored of the parts' settings.
-    """
+    """Return the rows of all parts (at least one), without what is stored of their settings."""
     for part in parts:
         part.attrs = {}
     return pd.concat(parts, ignore_index=True)
