@@ -13,6 +13,7 @@ from cyclopts import App, ArgumentCollection, Parameter, Token
 from lsa_jax import exit_codes
 from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
+from lsa_jax.lm import command as language_model
 from lsa_jax.reproduce.settings import PRESETS, Preset, Settings, default_out
 
 
@@ -21,11 +22,11 @@ def apply_preset(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
 
     Args:
         app: the application, not used.
-        commands: the chain of commands, not used.
+        commands: the chain of commands; only reproduce has these presets.
         arguments: the command's arguments; those without a value get the preset's.
     """
     by_name = {argument.name: argument for argument in arguments}
-    preset = by_name.get("--preset")
+    preset = by_name.get("--preset") if commands == ("reproduce",) else None
     if preset is None or not preset.tokens:
         return
     for field, value in PRESETS.get(preset.tokens[-1].value, {}).items():
@@ -39,6 +40,9 @@ app = App(
     help="Exactly solvable in-context learning: theory, exact computation and simulation side by side.",
     config=apply_preset,
 )
+
+
+app.command(language_model.app)
 
 
 @app.command

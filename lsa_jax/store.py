@@ -32,13 +32,14 @@ class FolderConflictError(InputError):
     """An output folder holds something that a run must not overwrite."""
 
 
-def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False) -> bool:
+def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False, files: tuple[str, ...] = RUN_FILES) -> bool:
     """Make `out` the folder of a run with these settings, or find the same run begun there.
 
     Args:
         out: the folder; made if it does not exist.
         settings: what determines the run's numbers.
         force: delete what another run left there instead of refusing; files that no run writes are never deleted.
+        files: patterns of what a run writes there.
 
     Returns:
         True if the same run was begun there before, so that its finished parts can be used.
@@ -52,7 +53,7 @@ def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False)
     recorded = _recorded_settings(out / MANIFEST)
     if recorded == dict(settings):
         return True
-    written = {path for pattern in RUN_FILES for path in out.glob(pattern)}
+    written = {path for pattern in files for path in out.glob(pattern)}
     foreign = [path for path in out.rglob("*") if path.is_file() and path not in written]
     if foreign or (written and recorded is None and not all(path.match(PARTIAL) for path in written)):
         example = (foreign or sorted(written))[0].relative_to(out)

@@ -21,12 +21,12 @@ class Draw(NamedTuple):
     Attributes:
         question: number of the training question.
         shots: examples before it.
-        seed: for whatever building the prompt draws.
+        seed: of the examples in the prompt.
     """
 
     question: int
     shots: int
-    seed: np.random.SeedSequence
+    seed: int
 
 
 def probabilities(loss: str) -> tuple[float, ...]:
@@ -75,16 +75,12 @@ def draws(
         The prompts of a step.
     """
     for epoch in range(epochs):
-        order, kinds, prompts = (np.random.SeedSequence([seed, tag, epoch]) for tag in (ORDER, SHOTS, PROMPTS))
+        order, kinds, prompts = (np.random.default_rng([seed, tag, epoch]) for tag in (ORDER, SHOTS, PROMPTS))
         size = steps * batch_size
-        rng = np.random.default_rng(order)
-        rounds = [rng.permutation(num_questions) for _ in range(-(-size // num_questions))]
-        questions = np.concatenate(rounds)[:size]
-        probability = zero_shot[min(epoch, len(zero_shot) - 1)]
-        few = np.random.default_rng(kinds).random(size) >= probability
-        every = [
-            Draw(int(question), shots if one else 0, child)
-            for question, one, child in zip(questions, few, prompts.spawn(size), strict=True)
-        ]
+        rounds = [order.permutation(num_questions) for _ in range(-(-size // num_questions))]
+        questions = np.concatenate(rounds)[:size].tolist()
+        few = kinds.random(size) >= zero_shot[min(epoch, len(zero_shot) - 1)]
+        seeds = prompts.integers(2**31, size=size).tolist()
+        every = [Draw(question, shots if one else 0, child) for question, one, child in zip(questions, few, seeds, strict=True)]
         for step in range(steps):
             yield every[step * batch_size : (step + 1) * batch_size]

@@ -27,11 +27,12 @@ def write_snapshot(
     tied: bool = True,
     num_shards: int = 1,
     scale: float = 1.0,
+    embedding_std: float = 0.02,
     tokenizer: Path | None = None,
 ) -> Path:
     """Write a random Qwen2 snapshot in float32.
 
-    Kernels are normal with variance scale²/input width, embeddings with standard deviation 0.02 scale, biases zero, norms one.
+    Kernels are normal with variance scale²/input width, biases zero, norms one.
 
     Args:
         folder: where; made if it does not exist.
@@ -45,7 +46,8 @@ def write_snapshot(
         rope_theta: base of the rotary embedding.
         tied: use the embedding as output matrix.
         num_shards: number of weight files.
-        scale: factor of the random weights.
+        scale: factor of the random kernels.
+        embedding_std: standard deviation of the embeddings.
         tokenizer: a tokenizer.json to copy in, with a tokenizer_config.json beside it if there is one.
 
     Returns:
@@ -73,7 +75,7 @@ def write_snapshot(
     }
     store.save_json(folder / CONFIG, content)
     rng = np.random.default_rng(seed)
-    tensors = {name: _initial(rng, name, shape, scale) for name, shape in tensor_shapes(read_config(folder)).items()}
+    tensors = {name: _initial(rng, name, shape, scale, embedding_std) for name, shape in tensor_shapes(read_config(folder)).items()}
     write_weights(folder, tensors, num_shards)
     for path in [] if tokenizer is None else [tokenizer, tokenizer.with_name("tokenizer_config.json")]:
         if path == tokenizer or path.exists():
@@ -108,11 +110,11 @@ def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
 
 
-def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
+def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float, embedding_std: float) -> np.ndarray:
     """Initial values of a tensor."""
     if "norm" in name:
         return np.ones(shape, np.float32)
     if name.endswith("bias"):
         return np.zeros(shape, np.float32)
-    deviation = 0.02 if "embed" in name else shape[1] ** -0.5
-    return rng.normal(scale=scale * deviation, size=shape).astype(np.float32)
+    deviation = embedding_std if "embed" in name else scale * shape[1] ** -0.5
+    return rng.normal(scale=deviation, size=shape).astype(np.float32)

@@ -1,0 +1,110 @@
+"""The experiment in small: pretrain, fine-tune and score tiny models on the symbol-letter task, through the code of the large one."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tunix.models.qwen2.model import Qwen2
+
+from lsa_jax import checks
+from lsa_jax.lm import checkpoints, export, records, schedule, scoring, snapshot, symbols, tiny
+from lsa_jax.lm.accuracy import accuracy
+from lsa_jax.lm.demo_settings import DemoSettings
+from lsa_jax.lm.finetune import Training, finetune
+from lsa_jax.lm.lora import Adapter, with_adapter
+from lsa_jax.lm.records import ModelLabel
+
+SCORED_AT_ONCE = 128
+LONGEST = 3 * (symbols.SHOTS + 1) + 1
+
+Report = Callable[[str, int, float], None]
+"""What is told of every finished step: the run's name, the step and its loss."""
+
+
+def run(settings: DemoSettings, out: Path, report: Report, stop: Callable[[], bool]) -> pd.DataFrame:
+    """Pretrain a model for every seed, fine-tune it on every target set and loss, and score all checkpoints.
+
+    Args:
+        settings: sizes.
+        out: folder for models, checkpoints and records; what is finished there is used again.
+        report: told of every step.
+        stop: asked before every step whether to stop.
+
+    Returns:
+        Accuracies, see `lsa_jax.lm.accuracy.accuracy`. Zero-shot ones have no error over questions, as all symbols are asked.
+
+    Raises:
+        KeyboardInterrupt: if it was stopped; what is finished is on disk.
+    """
+    checks.as_count("seeds", settings.seeds)
+    for loss in settings.losses:
+        schedule.probabilities(loss)
+    parts = []
+    for seed in range(settings.seeds):
+        source = _pretrained(settings, seed, out, report, stop)
+        parts.append(_records(settings, ModelLabel(seed=seed), source, out, lambda *_: None, stop))
+        for loss in settings.losses:
+            for targets in settings.targets:
+                label = ModelLabel(f"{targets}-{loss}-{seed}", targets, loss, settings.epochs * settings.steps, seed)
+                parts.append(_records(settings, label, source, out, report, stop))
+    table = accuracy(records.join(parts))
+    return table.assign(question_error=table["question_error"].where(table["shots"] > 0, 0.0))
+
+
+def _pretrained(settings: DemoSettings, seed: int, out: Path, report: Report, stop: Callable[[], bool]) -> Path:
+    """Folder of the snapshot of a pretrained model; trained from random weights if it is not there."""
+    name, place = f"pretrained-{seed}", symbols.world(seed)
+    folder = out / name / "snapshot"
+    if (folder / snapshot.WEIGHTS).exists():
+        return folder
+    start = tiny.write_snapshot(out / name / "random", seed, vocab_size=symbols.VOCABULARY, embedding_std=0.3)
+    training = Training(
+        settings.pretraining_steps, settings.pretraining_rate, checkpoint_every=settings.pretraining_steps, max_length=LONGEST
+    )
+    model = snapshot.load(start).model
+    texts = symbols.pretraining(place, settings.pretraining_steps, settings.pretraining_batch)
+    _train(model, texts, training, out / name, report, stop)
+    return export.export(start, folder, export.merged(model))
+
+
+def _train(model: Qwen2, steps: Any, training: Training, folder: Path, report: Report, stop: Callable[[], bool]) -> None:
+    """Train a model to its end."""
+    done = finetune(model, steps, training, folder, report=lambda step, loss: report(folder.name, step, loss), stop=stop)
+    if done < training.steps:
+        raise KeyboardInterrupt
+
+
+def _records(settings: DemoSettings, label: ModelLabel, source: Path, out: Path, report: Report, stop: Callable[[], bool]) -> pd.DataFrame:
+    """Records of a pretrained model, or of all checkpoints of a fine-tuning run, which is made if it is not there."""
+
+    def compute() -> pd.DataFrame:
+        model = snapshot.load(source).model
+        if label.is_base:
+            return _scores(settings, label, model)
+        model = with_adapter(model, Adapter(label.targets, settings.rank, settings.alpha), label.seed)
+        training = Training(label.step, settings.learning_rate, checkpoint_every=settings.steps, max_length=LONGEST)
+        size = {"epochs": settings.epochs, "steps": settings.steps, "batch_size": settings.batch_size}
+        steps = symbols.finetuning(symbols.world(label.seed), label.loss, **size, seed=label.seed)
+        _train(model, steps, training, out / label.run, report, stop)
+        tables = []
+        for step in checkpoints.planned(out / label.run, label.step, settings.steps):
+            checkpoints.restore(out / label.run, step, model)
+            tables.append(_scores(settings, dataclasses.replace(label, step=step), model))
+        return records.join(tables)
+
+    return records.save_part(out / "records", {**dataclasses.asdict(settings), **dataclasses.asdict(label)}, compute)
+
+
+def _scores(settings: DemoSettings, label: ModelLabel, model: Qwen2) -> pd.DataFrame:
+    """Records of one model: zero-shot on what it was taught, few-shot on fresh mappings."""
+    place = symbols.world(label.seed)
+    asked = {0: symbols.zero_shot_questions(place), symbols.SHOTS: symbols.few_shot_questions(place, settings.questions, seed=0)}
+    tables = []
+    for shots, questions in asked.items():
+        found = scoring.choice_log_likelihoods(model, questions.prompts, symbols.CHOICES, SCORED_AT_ONCE)
+        answers = np.array(questions.answers).tolist()
+        tables.append(records.score_records(label, questions.table, found, answers, shots=shots, format="symbols"))
+    return records.join(tables)
