@@ -68,7 +68,7 @@ def _points(accuracies: pd.DataFrame, few_shots: int) -> pd.DataFrame:
     table = accuracies.assign(interval=_interval(accuracies))
     keys = ["domain", "category", "targets", "loss", "step"]
     sides = [table[table["shots"] == shots].set_index(keys)[["accuracy", "interval"]] for shots in (0, few_shots)]
-    points = sides[0].join(sides[1], how="inner", lsuffix="_zero", rsuffix="_few").reset_index().sort_values("step")
+    points = pd.merge(*sides, left_index=True, right_index=True, suffixes=("_zero", "_few")).reset_index().sort_values("step")
     if points.empty or few_shots == 0:
         found = ", ".join(str(shots) for shots in sorted(accuracies["shots"].unique()))
         raise InputError(

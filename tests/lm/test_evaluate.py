@@ -17,7 +17,6 @@ from lsa_jax.lm.tokenizer import Tokenizer
 VOCABULARY = 512
 TUNED = ModelLabel("v-0", "v", "zero_shot", 20)
 PROTOCOL = Protocol(shots=(0, 1), seeds=(0, 1), format="plain", batch_size=8)
-pytestmark = pytest.mark.filterwarnings("ignore:Using deprecated _init_cache:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")

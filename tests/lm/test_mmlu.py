@@ -161,6 +161,8 @@ def test_splits_depend_on_the_seed_alone() -> None:
     assert made.evaluation == fewer.evaluation
     assert made.training[:5] == fewer.training
     assert {one.identifier for one in made.evaluation} != {one.identifier for one in other.evaluation}
+    first, second = (splits.split(ALL, seed, num_training=20, num_evaluation=5, evaluated=["stem"]).training for seed in (3, 4))
+    assert {one.identifier for one in first} != {one.identifier for one in second}
 
 
 def test_training_questions_are_among_the_trainable() -> None:
