@@ -36,12 +36,12 @@ def collate(examples: Sequence[Example], weight: float, max_length: int) -> Batc
 
     Args:
         examples: what the step learns.
-        weight: of every response token in the loss.
+        weight: of every learned token in the loss.
         max_length: longest example that is allowed.
 
     Returns:
         tokens and mask, shape (examples, length), and for the response tokens places (of the states that predict them), labels and
-        weights, shape (examples, longest response); weights are 0 at padding.
+        weights, shape (examples, longest response); weights are 0 at padding and where nothing is learned.
 
     Raises:
         InputError: if a response is empty or an example too long.
@@ -60,14 +60,14 @@ def collate(examples: Sequence[Example], weight: float, max_length: int) -> Batc
         tokens[row, : len(ids)], mask[row, : len(ids)] = ids, True
         places[row, : len(one.response)] = np.arange(len(one.prompt) - 1, len(ids) - 1)
         labels[row, : len(one.response)] = one.response
-        weights[row, : len(one.response)] = weight
+        weights[row, : len(one.response)] = weight if one.learned is None else weight * np.array(one.learned)
     return {"tokens": tokens, "mask": mask, "places": places, "labels": labels, "weights": weights}
 
 
 def micro_batches(examples: Sequence[Example], accumulation: int, max_length: int) -> list[Batch]:
     """Split the examples of one step into the parts whose gradients are averaged.
 
-    Weights are such that the mean gradient of the parts is that of the mean over all response tokens of the step.
+    Weights are such that the mean gradient of the parts is that of the mean over all learned tokens of the step.
 
     Args:
         examples: of one step; their number is a multiple of `accumulation`.
@@ -77,6 +77,6 @@ def micro_batches(examples: Sequence[Example], accumulation: int, max_length: in
     Returns:
         The parts.
     """
-    weight = accumulation / sum(len(one.response) for one in examples)
+    weight = accumulation / max(1, sum(one.num_learned for one in examples))
     size = len(examples) // accumulation
     return [collate(examples[place * size : (place + 1) * size], weight, max_length) for place in range(accumulation)]

@@ -48,9 +48,12 @@ def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) ->
             f"{folder / CONFIG}: hidden_size {sizes['embed_dim']}, num_attention_heads {sizes['num_heads']} and num_key_value_heads "
             f"{sizes['num_kv_heads']} do not divide each other; take the file that came with the weights"
         )
+    head_dim = sizes["embed_dim"] // sizes["num_heads"]
+    if content.get("head_dim", head_dim) != head_dim:
+        raise InputError(f"{folder / CONFIG}: head_dim is {content['head_dim']}; only hidden_size / num_attention_heads is supported")
     return ModelConfig(
         **sizes,
-        head_dim=sizes["embed_dim"] // sizes["num_heads"],
+        head_dim=head_dim,
         rope_theta=_rope_theta(folder / CONFIG, content),
         norm_eps=float(content.get("rms_norm_eps", 1e-6)),
         use_tied_embedding=bool(content.get("tie_word_embeddings", False)),
@@ -131,7 +134,6 @@ def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
         "use_sliding_window": content.get("use_sliding_window", False) is not False,
         "hidden_act": content.get("hidden_act", "silu") != "silu",
         "rope_type": rope.get("rope_type", rope.get("type", "default")) != "default",
-        "head_dim": content.get("head_dim") not in {None, content.get("hidden_size", 0) // max(1, content.get("num_attention_heads", 1))},
     }
     for name, differs in unlike.items():
         if differs:

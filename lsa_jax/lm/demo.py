@@ -60,7 +60,7 @@ def _pretrained(settings: DemoSettings, seed: int, out: Path, report: Report, st
     folder = out / name / "snapshot"
     if (folder / snapshot.WEIGHTS).exists():
         return folder
-    start = tiny.write_snapshot(out / name / "random", seed, vocab_size=symbols.VOCABULARY, embedding_std=0.3)
+    start = tiny.write_snapshot(out / name / "random", seed, vocab_size=symbols.VOCABULARY, rope_theta=100.0, embedding_std=0.3)
     training = Training(
         settings.pretraining_steps, settings.pretraining_rate, checkpoint_every=settings.pretraining_steps, max_length=LONGEST
     )

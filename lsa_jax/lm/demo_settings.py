@@ -29,7 +29,7 @@ class DemoSettings:
     seeds: int = 3
     targets: tuple[str, ...] = ("qkv", "v", "qk")
     losses: tuple[str, ...] = ("zero_shot", "mixture")
-    pretraining_steps: int = 1500
+    pretraining_steps: int = 2400
     pretraining_rate: float = 3e-3
     pretraining_batch: int = 64
     epochs: int = 5

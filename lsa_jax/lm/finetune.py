@@ -1,5 +1,6 @@
 """Fine-tuning: batches of examples through tunix's trainer with optax's AdamW, checkpoints from which any interruption goes on."""
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,7 +91,6 @@ def finetune(
     run.mkdir(parents=True, exist_ok=True)
     logging.getLogger("absl").setLevel(logging.ERROR)
     done = max(checkpoints.steps(run), default=0)
-    log = metrics.MetricsFile(run / metrics.FILE, done, report)
     config = TrainingConfig(
         eval_every_n_steps=NEVER,
         gradient_accumulation_steps=training.accumulation if training.accumulation > 1 else None,
@@ -98,8 +98,9 @@ def finetune(
         checkpointing_options=checkpoints.options(training.checkpoint_every),
     )
     loss: Any = response_loss
-    trainer = PeftTrainer(model, training.optimizer(), config, metrics_logger=log).with_loss_fn(loss)
-    trainer.train(_batches(steps, training, done, stop))
+    with contextlib.closing(metrics.MetricsFile(run / metrics.FILE, done, report)) as log:
+        trainer = PeftTrainer(model, training.optimizer(), config, metrics_logger=log).with_loss_fn(loss)
+        trainer.train(_batches(steps, training, done, stop))
     return trainer.train_steps
 
 

@@ -49,10 +49,11 @@ class MetricsFile(MetricsLogger):
             self._line |= {"step": step, metric_name: float(scalar_value)}
 
     def close(self) -> None:
-        """Write the last line."""
-        if self._line:
-            self._write()
-        self._file.close()
+        """Write the last line; a second time it does nothing."""
+        if not self._file.closed:
+            if self._line:
+                self._write()
+            self._file.close()
 
     def _write(self) -> None:
         """Write the line of a step, where it survives an interruption."""

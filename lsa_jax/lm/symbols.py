@@ -82,7 +82,7 @@ def text(category: int, symbols: Sequence[int], mapping: np.ndarray) -> tuple[in
 
 
 def pretraining(place: World, steps: int, batch_size: int) -> Iterator[list[Example]]:
-    """Yield texts to pretrain on: half of them on known mappings, half on fresh ones; the loss is on every token.
+    """Yield texts to pretrain on: half of them on known mappings, half on fresh ones; the loss is on every letter.
 
     Args:
         place: the world.
@@ -99,7 +99,7 @@ def pretraining(place: World, steps: int, batch_size: int) -> Iterator[list[Exam
             category = int(rng.integers(2))
             mapping = place.known[category] if number % 2 else rng.integers(LETTERS, size=SYMBOLS)
             texts.append(text(category, rng.integers(SYMBOLS, size=SHOTS + 1).tolist(), mapping))
-        yield [Example(one[:1], one[1:]) for one in texts]
+        yield [Example(one[:1], one[1:], (False, False, True) * (SHOTS + 1)) for one in texts]
 
 
 def finetuning(place: World, loss: str, *, epochs: int, steps: int, batch_size: int, seed: int) -> Iterator[list[Example]]:

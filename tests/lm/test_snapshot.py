@@ -1,0 +1,124 @@
+"""Local snapshots: the same logits as transformers', and one clear line for whatever is wrong with the files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import qwen
+from safetensors.numpy import load_file, save_file
+
+from lsa_jax.errors import InputError
+from lsa_jax.lm import snapshot, tiny
+
+LOUD: dict[str, Any] = {"scale": 3.0, "embedding_std": 0.3}
+"""Weights that give logits of a scale of about 7."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_snapshot(tmp_path_factory.mktemp("snapshot") / "sound", 0, num_shards=2, **LOUD)
+
+
+@pytest.mark.parametrize("settings", [{"tied": True}, {"tied": False}, {"tied": False, "num_shards": 3}], ids=["tied", "untied", "sharded"])
+@pytest.mark.parametrize("padded", [False, True], ids=["plain", "left-padded"])
+def test_logits_are_those_of_transformers(tmp_path: Path, settings: dict[str, Any], padded: bool) -> None:
+    tiny.write_snapshot(tmp_path, 1, rope_theta=1e6, **LOUD, **settings)
+    tokens, mask = qwen.random_tokens(2, (3, 12)), np.ones((3, 12), bool)
+    if padded:
+        mask[1, :4] = mask[2, :7] = False
+    ours, theirs = qwen.our_logits(snapshot.load(tmp_path).model, tokens, mask), qwen.their_logits(tmp_path, tokens, mask)
+    assert np.abs(theirs[mask]).max() > 5
+    np.testing.assert_allclose(ours[mask], theirs[mask], atol=1e-4, rtol=0)
+
+
+def test_new_spelling_of_the_rotary_base_is_read(tmp_path: Path) -> None:
+    tiny.write_snapshot(tmp_path, 1, rope_theta=123.0, **LOUD)
+    before = snapshot.load(tmp_path).config
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["rope_parameters"] = {"rope_theta": content.pop("rope_theta"), "rope_type": "default"}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert snapshot.load(tmp_path).config == before
+    assert before.rope_theta == 123
+
+
+def change_config(**changes: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def change_tensors(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Callable[[Path], None]:
+    def changed(folder: Path) -> None:
+        path = min(folder.glob("*.safetensors"))
+        save_file(change(load_file(path)), path)
+
+    return changed
+
+
+def truncate(folder: Path) -> None:
+    path = min(folder.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def duplicate(folder: Path) -> None:
+    (folder / "more.safetensors").write_bytes(min(folder.glob("*.safetensors")).read_bytes())
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json; pass the folder of a complete"),
+    "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON .*copy it again"),
+    "architecture": (
+        change_config(architectures=["LlamaForCausalLM"], model_type="llama"),
+        "describes LlamaForCausalLM; only Qwen2ForCausalLM",
+    ),
+    "rope scaling": (change_config(rope_scaling={"type": "yarn", "factor": 4.0}), "this value of rope_type is not implemented"),
+    "sliding window": (change_config(use_sliding_window=True), "this value of use_sliding_window is not implemented"),
+    "no size": (change_config(hidden_size=None), "hidden_size is None; it must be a positive whole number"),
+    "sizes do not divide": (change_config(num_attention_heads=7), "do not divide each other"),
+    "heads of another width": (change_config(head_dim=32), "head_dim is 32; only hidden_size / num_attention_heads is supported"),
+    "no base": (change_config(rope_theta=None), "rope_theta is None; it must be a number above 1"),
+    "other sizes": (change_config(intermediate_size=256), r"has shape \(128, 64\), config.json says \(256, 64\)"),
+    "more layers": (change_config(num_hidden_layers=3), r"has no tensor model.layers.2.* \(12 missing\)"),
+    "no weights": (
+        lambda folder: [path.unlink() for path in folder.glob("*.safetensors")],
+        r"has no \*.safetensors; pass the folder of a complete",
+    ),
+    "a shard missing": (
+        lambda folder: min(folder.glob("*.safetensors")).unlink(),
+        "has no model-00001-of-00002.safetensors, which .* names",
+    ),
+    "a shard cut short": (truncate, "is no readable safetensors file .*copy it again"),
+    "a tensor twice": (duplicate, "is in more.safetensors and in another file"),
+    "another type": (
+        change_tensors(lambda tensors: {name: one.astype(np.float64) for name, one in tensors.items()}),
+        "holds tensors of type F64; all must be of one of F32, BF16, F16",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_files_are_one_clear_line(tmp_path: Path, name: str) -> None:
+    spoil, message = WRONG[name]
+    spoil(tiny.write_snapshot(tmp_path, 0, num_shards=2))
+    with pytest.raises(InputError, match=message) as caught:
+        snapshot.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_and_unknown_type_are_one_clear_line(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
+        snapshot.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"unknown dtype 'float23'; .*Did you mean 'float32'\?"):
+        snapshot.load(folder, dtype="float23")
+
+
+def test_an_extra_tied_head_is_ignored(tmp_path: Path) -> None:
+    tiny.write_snapshot(tmp_path, 0, **LOUD)
+    before = qwen.our_logits(snapshot.load(tmp_path).model, qwen.random_tokens(0, (1, 5)))
+    change_tensors(lambda tensors: {**tensors, "lm_head.weight": tensors["model.embed_tokens.weight"]})(tmp_path)
+    np.testing.assert_array_equal(qwen.our_logits(snapshot.load(tmp_path).model, qwen.random_tokens(0, (1, 5))), before)
