@@ -100,12 +100,13 @@ def train(
     training, adapter = training_of(settings), Adapter(settings.targets, settings.rank, settings.alpha)
     config = read_config(model)
     adapter.projections(config)
+    steps = material.steps(settings, data.data_seed)
     store.claim_folder(out, _manifest(model, settings, data), files=FILES)
     if max(checkpoints.steps(out), default=0) >= training.steps:
         return training.steps
     loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat).model
     adapted = with_adapter(loaded, adapter, settings.seed)
-    return finetune(adapted, material.steps(settings, data.data_seed), training, out, report=report, stop=stop)
+    return finetune(adapted, steps, training, out, report=report, stop=stop)
 
 
 def training_of(settings: FinetuneSettings) -> Training:

@@ -119,6 +119,9 @@ def _draw_panel(axes: Axes, points: pd.DataFrame, looks: dict[tuple[str, str], t
 
 
 def _draw_crosses(axes: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:
-    """Draw points with their intervals in both directions."""
-    values = [points[name].astype(float) for name in ("accuracy_zero", "accuracy_few", "interval_zero", "interval_few")]
-    axes.errorbar(values[0], values[1], xerr=values[2], yerr=values[3], linestyle="none", elinewidth=0.6, markeredgewidth=0.7, **look)
+    """Draw points with their intervals in both directions, cut at 0 and 1."""
+    values = {side: points[f"accuracy_{side}"].to_numpy(float) for side in ("zero", "few")}
+    widths = {side: points[f"interval_{side}"].to_numpy(float) for side in values}
+    cut = {side: np.minimum(widths[side], [values[side], 1 - values[side]]) for side in values}
+    drawn: dict[str, Any] = {"xerr": cut["zero"], "yerr": cut["few"], "linestyle": "none", "elinewidth": 0.6, "markeredgewidth": 0.7}
+    axes.errorbar(values["zero"], values["few"], **drawn, **look)

@@ -1,0 +1,119 @@
+"""The commands: from local files to checkpoints, records, the figure and a snapshot, and one line for bad input."""
+
+import contextlib
+import importlib.util
+import itertools
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import qwen
+from fakes import make_questions, write_parquet, write_tokenizer
+
+from lsa_jax import cli, exit_codes, store
+from lsa_jax.errors import InputError
+from lsa_jax.lm import checkpoints, extra, running, snapshot, tiny
+
+SUBJECTS = ["philosophy", "astronomy", "sociology", "anatomy"]
+QUESTIONS = ["--num-training", "8", "--num-evaluation", "4"]
+TRAINING = [
+    *("--targets", "v", "--loss", "mixture", "--shots", "1", "--rank", "4", "--alpha", "8", "--learning-rate", "0.01"),
+    *("--epochs", "2", "--steps", "2", "--batch-size", "4", "--checkpoint-every", "2", "--dtype", "float32", "--quiet"),
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Flags that name a snapshot and a copy of MMLU."""
+    root = tmp_path_factory.mktemp("files")
+    data = write_parquet(root / "mmlu", make_questions(SUBJECTS, 20), "test")
+    model = tiny.write_snapshot(root / "model", 0, vocab_size=512, num_layers=1, tokenizer=write_tokenizer(root / "tokenizer"))
+    return ["--model", str(model), "--data", str(data)]
+
+
+def lsa_jax(*arguments: object) -> int:
+    return cli.app([str(one) for one in arguments], exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def stopping_after(steps: int) -> Callable[[], contextlib.AbstractContextManager[Callable[[], bool]]]:
+    """A stand-in for signals, heard after so many steps."""
+
+    @contextlib.contextmanager
+    def signals() -> Generator[Callable[[], bool]]:
+        asked = itertools.count()
+        yield lambda: next(asked) >= steps
+
+    return signals
+
+
+def test_the_whole_experiment(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", tmp_path / "v-mixture"]
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "stop_signals", stopping_after(3))
+        assert lsa_jax(*run) == exit_codes.INTERRUPTED_RESUMABLE
+    assert "interrupted at step 3 of 4" in capsys.readouterr().err.replace("\n", " ")
+    assert lsa_jax(*run) == exit_codes.DONE
+    assert checkpoints.planned(tmp_path / "v-mixture", 4, 2) == [2, 4]
+    with pytest.raises(InputError, match=r"holds a different run .*choose another --out"):
+        lsa_jax(*run, "--seed", "1")
+
+    out = tmp_path / "records"
+    evaluation = ["--shots", "0", "--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet"]
+    assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, *QUESTIONS, "--out", out, *evaluation) == exit_codes.DONE
+    assert lsa_jax("lm", "figure", out, "--shots", "1") == exit_codes.DONE
+    numbers = pd.read_parquet(out / "figure.parquet")
+    assert sorted(numbers[["targets", "step", "shots", "category"]].itertuples(index=False, name=None)) == sorted(
+        (targets, step, shots, category)
+        for (targets, step), shots, category in itertools.product((("base", 0), ("v", 2), ("v", 4)), (0, 1), ("humanities", "stem"))
+    )
+    with pytest.raises(InputError, match=r"was trained on the questions of .*give the same settings of the data"):
+        lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", out, *evaluation)
+
+    merged = tmp_path / "merged"
+    assert lsa_jax("lm", "export", tmp_path / "v-mixture", *files[:2], "--out", merged, "--dtype", "float32") == exit_codes.DONE
+    tokens = qwen.random_tokens(0, (1, 6))
+    ours, before = (qwen.our_logits(snapshot.load(Path(folder)).model, tokens) for folder in (merged, files[1]))
+    np.testing.assert_allclose(ours, qwen.their_logits(merged, tokens), atol=1e-4, rtol=0)
+    assert np.abs(ours - before).max() > 1e-3
+    assert (merged / "tokenizer.json").read_bytes() == (Path(files[1]) / "tokenizer.json").read_bytes()
+
+
+def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", tmp_path / "run", "--dry-run"]
+    assert lsa_jax(*run) == exit_codes.DONE
+    told = capsys.readouterr().out
+    assert "trained parameters 384" in told
+    assert "steps              4, a checkpoint every 2" in told
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="are needed, there are 1e-06: take --remat or a larger --accumulation"):
+        lsa_jax(*run, "--memory-gb", "1e-6")
+
+
+def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
+    run = ["lm", "finetune", "--out", tmp_path / "run", "--quiet"]
+    for flags, message in (
+        ([*files, *QUESTIONS, "--targets", "w"], "targets 'w' matches no projection"),
+        ([*files, *QUESTIONS, "--loss", "few"], "unknown loss 'few'"),
+        ([*files, *QUESTIONS, "--accumulation", "3"], "batch_size 10 is no multiple of accumulation 3"),
+        ([*files, "--num-evaluation", "4"], "there are 16 humanities questions to train on, 1000 are asked for"),
+        ([*files[:2], "--data", tmp_path], "has no questions of the split test"),
+    ):
+        with pytest.raises(InputError, match=message):
+            lsa_jax(*run, *flags)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="holds no run; pass a folder that lsa-jax lm finetune wrote"):
+        lsa_jax("lm", "export", tmp_path, *files[:2], "--out", tmp_path / "merged")
+    store.save_json(tmp_path / "tokenizer.json", {})
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        lsa_jax(*run, "--model", tmp_path, *files[2:])
+
+
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"tunix is not installed; .*pip install 'lsa_jax\[lm\]'") as caught:
+        extra.require()
+    assert "\n" not in str(caught.value)
