@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import experiment, records, splits
+from lsa_jax.lm import experiment, records, splits, trained_runs
 from lsa_jax.lm.accuracy import accuracy
 from lsa_jax.lm.batches import padded_length
 from lsa_jax.lm.config import read_config
@@ -107,14 +107,14 @@ def evaluate(
         InputError: if a run was trained on other questions than these.
     """
     for run in runs:
-        trained = experiment.run_settings(run)[1]
+        trained = trained_runs.run_settings(run)[1]
         if trained != questions:
             raise InputError(
                 f"{run} was trained on the questions of {trained}, asked for is {questions}: give the same settings of the data"
             )
     errors, material = Console(stderr=True), experiment.read(model, data, questions)
     pool = splits.by_subject(material.splits.rest)
-    models = experiment.candidates(model, runs, dtype)
+    models = trained_runs.candidates(model, runs, dtype)
     try:
         with reporting(errors, quiet=quiet) as tell:
             evaluated(models, material.tokenizer, material.splits, pool, protocol, out, lambda done, total: tell("parts", done, total))
@@ -166,7 +166,7 @@ def export(run: Path, model: Path, out: Path, step: int | None, dtype: str) -> i
     Returns:
         The exit code.
     """
-    _console().print(f"written: {experiment.export_run(model, run, step, out, dtype)}")
+    _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype)}")
     return exit_codes.DONE
 
 
