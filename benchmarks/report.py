@@ -30,7 +30,8 @@ def main(folder: Path) -> None:
         record = json.loads(path.read_text())
         texts.append(report(record))
         if scaling.lines(record):
-            store.save_figure(path.with_suffix(".png"), scaling.plot(record))
+            with store.replacing(path.with_suffix(".png")) as temporary:
+                scaling.plot(record).savefig(temporary, format="png", dpi=200, metadata={"Software": None})
             texts.append(f"\n![{record['case']}]({path.stem}.png)\n")
     (folder / "report.md").write_text("\n".join(texts).rstrip() + "\n")
 

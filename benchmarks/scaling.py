@@ -85,6 +85,8 @@ def plot(record: dict[str, Any]) -> Figure:
                 _draw(axis, record, line, color)
             axis.set(xscale="log", yscale="log", xlabel=size)
         axes[0, 0].set_ylabel(record["unit"])
+        if record.get("share_of_limit"):
+            axes[0, 0].plot([], [], "--", color="0.5", linewidth=0.8, label="the machine at best")
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure

@@ -1,12 +1,12 @@
 """What the tests of the model side share: token batches, and logits by our path and by transformers'."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-import transformers
+import pytest
 from flax import nnx
 from tunix.models.qwen2.model import Qwen2
 
@@ -33,8 +33,9 @@ def our_logits(model: Qwen2, tokens: np.ndarray, mask: np.ndarray | None = None)
         return np.asarray(_logits(model, jnp.asarray(tokens), jnp.ones(tokens.shape, bool) if mask is None else jnp.asarray(mask)))
 
 
-def their_logits(model: Path | torch.nn.Module, tokens: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Logits of transformers, in float32 and eager attention."""
+def their_logits(model: Any, tokens: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Logits of transformers, in float32 and eager attention, of a snapshot or a module; skips the test where PyTorch is not installed."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     loaded = (
         transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
         if isinstance(model, Path)

@@ -77,7 +77,6 @@ def test_the_whole_experiment(
     assert lsa_jax("lm", "export", tmp_path / "v-mixture", *files[:2], "--out", merged, "--dtype", "float32") == exit_codes.DONE
     tokens = qwen.random_tokens(0, (1, 6))
     ours, before = (qwen.our_logits(snapshot.load(Path(folder)).model, tokens) for folder in (merged, files[1]))
-    np.testing.assert_allclose(ours, qwen.their_logits(merged, tokens), atol=1e-4, rtol=0)
     assert np.abs(ours - before).max() > 1e-3
     assert (merged / "tokenizer.json").read_bytes() == (Path(files[1]) / "tokenizer.json").read_bytes()
 
