@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lsa_jax.plotting.families import set_log_x
 from lsa_jax.plotting.style import BLUE, COLUMN_WIDTH, GREEN, STYLE, VERMILION
 
 COLORS = (BLUE, VERMILION, GREEN)
@@ -83,7 +84,8 @@ def plot(record: dict[str, Any]) -> Figure:
         for axis, size in zip(axes[0], sizes, strict=True):
             for color, line in zip(COLORS, (line for line in drawn if line["size"] == size), strict=False):
                 _draw(axis, record, line, color)
-            axis.set(xscale="log", yscale="log", xlabel=size)
+            axis.set(yscale="log", xlabel=size)
+            set_log_x(axis, np.array([value for line in drawn if line["size"] == size for value in line["values"]]))
         axes[0, 0].set_ylabel(record["unit"])
         if record.get("share_of_limit"):
             axes[0, 0].plot([], [], "--", color="0.5", linewidth=0.8, label="the machine at best")
