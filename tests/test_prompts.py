@@ -10,6 +10,7 @@ from scipy import stats
 
 import lsa_jax as lsa
 from lsa_jax import prompts
+from lsa_jax.prompts.normals import sample_normals
 
 LAWS = {
     "gaussian": prompts.gaussian,
@@ -199,3 +200,13 @@ def test_draws_are_the_same_with_and_without_x64() -> None:
         single = draws()
     for one, other in zip(draws(), single, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_rows_of_normals_are_the_same_in_a_loop_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        drawn.append(np.asarray(sample_normals(jax.random.key(3), 4, 1000, jnp.float32)))
+    np.testing.assert_array_equal(*drawn)
+    assert abs(np.corrcoef(drawn[0]) - np.eye(4)).max() < 5 / 1000**0.5
+    assert abs(drawn[0].std() - 1) < 5 / 8000**0.5
