@@ -9,14 +9,10 @@ import jax.numpy as jnp
 
 from benchmarks import points, timing
 from benchmarks.training import DIM, SHOTS, pretraining_run
-from lsa_jax import training
-from lsa_jax.batching import vmap_last
+from lsa_jax import bench, training
 
 SEEDS, STEPS = (1, 4, 16, 64, 256, 1024, 4096), 5000
 SAMPLED_SEEDS, SAMPLED_STEPS, BATCH_SIZE = (1, 2, 4, 8, 16, 32, 64), 100, 1024
-AT_ONCE = 64
-"""Seeds that a CPU trains together, as a sweep does: more of them leave its cache."""
-
 STEP_FLOPS = 2.0 * (4 * (DIM + 1) * (DIM + 2) + 4 * DIM**2 * (DIM + 2)) + 12.0 * (DIM + 2) ** 2
 """Operations of a population step, roughly: the products of the risk and its gradient, clipping, momentum and the update."""
 
@@ -36,7 +32,7 @@ def population_runs(rounds: int = 3) -> dict[str, Any]:
         measured,
         rounds,
         "seed",
-        {"dim": DIM, "shots": SHOTS, "steps": STEPS, "at_once": AT_ONCE},
+        {"dim": DIM, "shots": SHOTS, "steps": STEPS, "at_once": bench.AT_ONCE},
         agreement={"distance_to_closed_form": _distance()},
     )
     alone, *many = record["seconds"].values()
@@ -64,19 +60,11 @@ def sampled_runs(rounds: int = 5) -> dict[str, Any]:
 
 
 def _population(seeds: int) -> points.Point:
-    """Whole runs of so many seeds, at most `AT_ONCE` together on a CPU."""
+    """Whole runs of so many seeds."""
     one = pretraining_run("population", 0, STEPS)
-    function: Callable[..., training.Trained] = one if seeds == 1 else lambda keys: _together(one, keys)
+    function: Callable[..., training.Trained] = one if seeds == 1 else lambda keys: bench.over_seeds(one, keys)
     keys = jax.random.key(0) if seeds == 1 else _keys(seeds)
     return points.compiled("population", {"seeds": seeds}, seeds, {"flops": STEP_FLOPS * STEPS}, function, keys)
-
-
-def _together(one: Callable[[jax.Array], training.Trained], keys: jax.Array) -> training.Trained:
-    """Runs of all keys, in groups that fit the cache of a CPU, or all at once."""
-    if jax.default_backend() != "cpu":
-        return jax.vmap(one)(keys)
-    groups = keys.reshape(-1, min(AT_ONCE, len(keys)))
-    return jax.lax.map(vmap_last(one), groups)
 
 
 def _keys(count: int) -> jax.Array:
@@ -85,7 +73,7 @@ def _keys(count: int) -> jax.Array:
 
 def _distance() -> float:
     """The largest distance of 64 trained models to the closed form; models that miss it are not timed."""
-    params = jax.jit(lambda keys: _together(pretraining_run("population", 0, STEPS), keys))(_keys(64)).params
+    params = jax.jit(lambda keys: bench.over_seeds(pretraining_run("population", 0, STEPS), keys))(_keys(64)).params
     params = jax.tree.map(lambda leaf: leaf.reshape(64, *leaf.shape[-2:]), params)
     trained = params.value[:, -1, -1, None, None] * params.query_key[:, 1:-1, 1:-1]
     distance = float(jnp.abs(trained - 21 / 26.5 * jnp.eye(DIM)).max())
