@@ -104,7 +104,7 @@ def test_runs_that_diverge_are_reported_and_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        "--optimizer adam",
+        pytest.param("--optimizer adam", marks=pytest.mark.slow),
         "--noise-std 0",
         "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
     ],
@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_where_it_stopped(number: int, tmp_path: Path) -> None:
     out, flags = tmp_path / "x", [*FLAGS, "--no-figure", "--quiet"]
     process = subprocess.Popen(
