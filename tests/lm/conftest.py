@@ -19,7 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def float32() -> Generator[None]:
-    """What users get: float32, and numpy's broadcasting, which tunix relies on."""
+def float32(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """What users get: float32, and numpy's broadcasting, which tunix relies on; programs that are compiled twice are kept."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):
         yield
