@@ -40,11 +40,11 @@ def published_figure(rounds: int = 5) -> dict[str, Any]:
     """
     import torch
 
-    from benchmarks.peers import PublishedPretraining
+    from benchmarks.peers import PublishedPretraining, tensors
 
     problem, prior = published_setting()
     params = lsa.optima.pretrained(problem, prior, SHOTS)
-    value, query_key = (torch.from_numpy(np.array(leaf, dtype=np.float32)) for leaf in (params.value, params.query_key))
+    value, query_key = tensors(params)
 
     def peer(shots: int, *, value_only: bool = False) -> PublishedPretraining:
         return PublishedPretraining(DIM, shots, BATCH_SIZE, NOISE_STD, value, query_key, value_only=value_only)

@@ -8,9 +8,24 @@ All draw fresh prompts of fresh tasks from the unit sphere every step and take S
 * `CompiledPretraining`: the same for many seeds in one program, batched by `torch.func` and compiled by `torch.compile`.
 """
 
+import numpy as np
 import torch
 
+import lsa_jax as lsa
+
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
+
+
+def tensors(params: lsa.Params) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return V and Q as PyTorch holds them.
+
+    Args:
+        params: the parameters.
+
+    Returns:
+        Both in float32.
+    """
+    return torch.from_numpy(np.array(params.value, np.float32)), torch.from_numpy(np.array(params.query_key, np.float32))
 
 
 def draw(tokens: int, batch: int, dim: int, noise_std: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,14 +93,18 @@ class PublishedPretraining:
         output = columns + self.value @ columns @ attention / (self.shots + 1)
         return ((output[:, -1, -1] - targets) ** 2).mean()
 
-    def step(self) -> float | None:
-        """Take one step and read the loss back."""
+    def update(self) -> torch.Tensor:
+        """Take one step and return the loss, not read back."""
         loss = self.loss()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
-        return float(loss.item())
+        return loss
+
+    def step(self) -> float | None:
+        """Take one step and read the loss back."""
+        return float(self.update().item())
 
 
 class LastTokenPretraining(PublishedPretraining):
@@ -97,11 +116,7 @@ class LastTokenPretraining(PublishedPretraining):
 
     def step(self) -> None:
         """Take one step, and read nothing back."""
-        loss = self.loss()
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
+        self.update()
 
 
 class CompiledPretraining:

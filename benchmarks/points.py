@@ -106,8 +106,6 @@ def measured(case: str, points: list[Point], rounds: int, unit: str, settings: M
     per_unit = {point.name: [taken / point.amount for taken in seconds[point.name]] for point in points}
     shares = {}
     for point in points:
-        if not point.needs:
-            continue
         least = {name: point.needs[name] * statistics.median(spent[name]) for name in point.needs}
         binding = max(least, key=lambda name: least[name])
         needed = [point.needs[binding] * taken for taken in spent[binding]]

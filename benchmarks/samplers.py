@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 import lsa_jax as lsa
 from benchmarks import points
+from benchmarks.agreement import estimate_deviation
 
 DIM, SHOTS, PROMPTS = 8, 64, 2**12
 DIMENSIONS, SHOT_COUNTS = (2, 8, 32, 128), (4, 16, 64, 256, 1024, 10**6)
@@ -64,10 +65,7 @@ def deviation(sampler: str) -> float:
     problem, params, task = _setting(DIM)
     drawn = lsa.empirical_risk(jax.random.key(1), params, problem, task, SHOTS, 2**17, sampler=sampler)
     exact = lsa.population_risk(params, problem, task, SHOTS)
-    found = float((drawn.mean - exact) / drawn.standard_error)
-    if abs(found) > 5:
-        raise RuntimeError(f"the {sampler} sampler is {found:.1f} standard errors from the exact risk")
-    return found
+    return estimate_deviation(f"the {sampler} sampler", drawn, exact)
 
 
 def _setting(dim: int) -> tuple[lsa.LinearRegression, lsa.Params, jax.Array]:

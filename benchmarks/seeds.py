@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from benchmarks import points, timing
 from benchmarks.training import DIM, SHOTS, pretraining_run
 from lsa_jax import bench, training
+from lsa_jax.sweeps.estimate import LARGEST_BATCH
 
 SEEDS, STEPS = (1, 4, 16, 64, 256, 1024, 4096), 5000
 SAMPLED_SEEDS, SAMPLED_STEPS, BATCH_SIZE = (1, 2, 4, 8, 16, 32, 64), 100, 1024
@@ -32,7 +33,7 @@ def population_runs(rounds: int = 3) -> dict[str, Any]:
         measured,
         rounds,
         "seed",
-        {"dim": DIM, "shots": SHOTS, "steps": STEPS, "at_once": bench.AT_ONCE},
+        {"dim": DIM, "shots": SHOTS, "steps": STEPS, "at_once": LARGEST_BATCH["cpu"]},
         agreement={"distance_to_closed_form": _distance()},
     )
     alone, *many = record["seconds"].values()

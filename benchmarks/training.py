@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import lsa_jax as lsa
 from benchmarks import timing
@@ -75,11 +74,11 @@ def _peers(batch_size: int) -> tuple[dict[str, Any], dict[str, float]]:
     """The PyTorch ways from one start, and how the published one's loss compares with the exact one."""
     import torch
 
-    from benchmarks.peers import CompiledPretraining, LastTokenPretraining, PublishedPretraining
+    from benchmarks.peers import CompiledPretraining, LastTokenPretraining, PublishedPretraining, tensors
 
     problem, prior = published_setting()
     params = lsa.optima.pretrained(problem, prior, SHOTS)
-    value, query_key = (torch.from_numpy(np.array(leaf, dtype=np.float32)) for leaf in (params.value, params.query_key))
+    value, query_key = tensors(params)
     setting = DIM, SHOTS, batch_size, NOISE_STD, value, query_key
     published, last_token = PublishedPretraining(*setting), LastTokenPretraining(*setting)
     exact = float(lsa.prior_risk(params, problem, prior, SHOTS))

@@ -17,14 +17,12 @@ from lsa_jax.batching import vmap_last
 from lsa_jax.population import population_risk
 from lsa_jax.priors import SpherePrior
 from lsa_jax.problem import LinearRegression
+from lsa_jax.sweeps.estimate import LARGEST_BATCH
 
 DIM, SHOTS, NOISE_STD = 5, 20, 0.1**0.5
 STEPS, PROMPTS, TASKS = 500, 100_000, 10_000
 ROUNDS, LONGEST = 15, 4.0
 """Timed rounds of each case, and the seconds after which no further one begins."""
-
-AT_ONCE = 64
-"""Seeds that a CPU trains together, as a sweep does: more of them leave its cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +75,18 @@ def cases() -> list[Case]:
 
 
 def over_seeds(run: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
-    """Train every seed: all at once, or on a CPU in groups that fit its cache.
+    """Train every seed: all at once, or on a CPU in groups of a sweep's size, which fit its cache.
 
     Args:
         run: trains one seed.
-        keys: keys of the seeds, on a CPU a multiple of 64 where there are more.
+        keys: keys of the seeds, on a CPU a multiple of that size where there are more.
 
     Returns:
         Its results, with the seeds as first axis, or the groups and the seeds as first two.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(run)(keys)
-    return jax.lax.map(vmap_last(run), keys.reshape(-1, min(AT_ONCE, len(keys))))
+    return jax.lax.map(vmap_last(run), keys.reshape(-1, min(LARGEST_BATCH["cpu"], len(keys))))
 
 
 def measure(case: Case) -> dict[str, Any]:

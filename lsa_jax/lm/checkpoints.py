@@ -38,6 +38,18 @@ def steps(run: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
 
+def last(run: Path) -> int:
+    """Return the step of a run's last checkpoint.
+
+    Args:
+        run: the folder of the run.
+
+    Returns:
+        The step; 0 if there is none.
+    """
+    return max(steps(run), default=0)
+
+
 def planned(run: Path, total: int, every: int) -> list[int]:
     """Return the steps with checkpoints that were planned, leaving out those of interruptions.
 

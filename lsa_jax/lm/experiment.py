@@ -92,16 +92,28 @@ def train(
     Raises:
         InputError: if the settings cannot be used, or the folder holds another run.
     """
-    training, adapter = training_of(settings), Adapter(settings.targets, settings.rank, settings.alpha)
+    training, adapter = training_of(settings), adapter_of(settings)
     config = read_config(model)
     adapter.projections(config)
     steps = material.steps(settings, data.data_seed)
     store.claim_folder(out, _manifest(model, settings, data), files=FILES)
-    if max(checkpoints.steps(out), default=0) >= training.steps:
+    if checkpoints.last(out) >= training.steps:
         return training.steps
     loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat).model
     adapted = with_adapter(loaded, adapter, settings.seed)
     return finetune(adapted, steps, training, out, report=report, stop=stop)
+
+
+def adapter_of(settings: FinetuneSettings) -> Adapter:
+    """Return what is trained.
+
+    Args:
+        settings: of the run.
+
+    Returns:
+        The adapter.
+    """
+    return Adapter(settings.targets, settings.rank, settings.alpha)
 
 
 def training_of(settings: FinetuneSettings) -> Training:

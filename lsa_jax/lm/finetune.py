@@ -90,7 +90,7 @@ def finetune(
     """
     run.mkdir(parents=True, exist_ok=True)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    done = max(checkpoints.steps(run), default=0)
+    done = checkpoints.last(run)
     config = TrainingConfig(
         eval_every_n_steps=NEVER,
         gradient_accumulation_steps=training.accumulation if training.accumulation > 1 else None,

@@ -13,7 +13,6 @@ from lsa_jax.lm.batches import padded_length
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.evaluate import Protocol
 from lsa_jax.lm.evaluate import evaluate as evaluated
-from lsa_jax.lm.lora import Adapter
 from lsa_jax.lm.plan import plan
 from lsa_jax.lm.progress import reporting
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
@@ -44,7 +43,7 @@ def dry_run(model: Path, data: Path, settings: FinetuneSettings, questions: Data
     config = read_config(model, dtype=settings.dtype, remat=settings.remat)
     needed = plan(
         config,
-        Adapter(settings.targets, settings.rank, settings.alpha),
+        experiment.adapter_of(settings),
         batch_size=settings.batch_size // settings.accumulation,
         length=padded_length(longest),
         answers=padded_length(max(len(one.response) for one in examples), least=1),

@@ -10,8 +10,8 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, evaluate, export, snapshot
-from lsa_jax.lm.lora import Adapter, with_adapter
+from lsa_jax.lm import checkpoints, evaluate, experiment, export, snapshot
+from lsa_jax.lm.lora import with_adapter
 from lsa_jax.lm.records import ModelLabel
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
@@ -67,9 +67,9 @@ def export_run(model: Path, run: Path, step: int | None, out: Path, dtype: str) 
         InputError: if there is no such run or checkpoint.
     """
     settings, _ = run_settings(run)
-    chosen = max(checkpoints.steps(run), default=0) if step is None else step
+    chosen = checkpoints.last(run) if step is None else step
     adapted = _restored(functools.partial(_adapted, model, settings, "float32"), run, chosen)
-    return export.export(model, out, export.merged(adapted, Adapter(settings.targets, settings.rank, settings.alpha)), dtype)
+    return export.export(model, out, export.merged(adapted, experiment.adapter_of(settings)), dtype)
 
 
 def run_settings(run: Path) -> tuple[FinetuneSettings, DataSettings]:
@@ -93,7 +93,7 @@ def run_settings(run: Path) -> tuple[FinetuneSettings, DataSettings]:
 
 def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Qwen2:
     """A base model with the adapters of a run, not trained."""
-    adapter = Adapter(settings.targets, settings.rank, settings.alpha)
+    adapter = experiment.adapter_of(settings)
     return with_adapter(snapshot.load(model, dtype=dtype).model, adapter, settings.seed)
 
 
