@@ -5,24 +5,14 @@ Here the batch is last and contiguous, and small matrix products become sums of 
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
-from jaxtyping import Array
 
-LARGEST_PRODUCT = 4096
-"""Multiplications of one matrix product, above which it is left to the matrix-product kernels."""
-
-Value = Any
-"""An array, a traced one, or a constant of the program."""
-
-Values = list[Value]
-Flags = list[bool]
-"""Which values carry the batch as their last axis; the others are shared by all of it."""
+from lsa_jax.batching_rules import ONE_MORE_AXIS, RULES, Flags, Value, Values, one_more_axis, with_batch
 
 
 def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None = 0) -> Callable[..., Any]:
@@ -55,7 +45,7 @@ def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None 
         values = [jnp.moveaxis(leaf, 0, -1) if flag else leaf for leaf, flag in zip(leaves, flags, strict=True)]
         (size,) = sizes
         results, marks = _evaluate(program, values, flags, size)
-        spread = [jnp.moveaxis(_spread(value, mark, size), -1, 0) for value, mark in zip(results, marks, strict=True)]
+        spread = [jnp.moveaxis(with_batch(value, mark, size), -1, 0) for value, mark in zip(results, marks, strict=True)]
         return jax.tree.unflatten(jax.tree.structure(shape), spread)
 
     return batched
@@ -94,37 +84,15 @@ def _operation(equation: core.JaxprEqn, operands: Values, flags: Flags, size: in
         results = bind(*operands)
         multiple = equation.primitive.multiple_results
         return (list(results), [False] * len(results)) if multiple else ([results], [False])
+    if name in ONE_MORE_AXIS:
+        results = one_more_axis(equation, operands, flags, size)
+        return results, [True] * len(results)
     rule = RULES.get(name)
     result = rule(equation, operands, flags, size) if rule else None
     if result is not None:
         return [result], [True]
-    operands, alike = _aligned(equation, operands, flags, size)
-    results = jax.vmap(bind, [-1 if like else None for like in alike], -1)(*operands)
+    results = jax.vmap(bind, [-1 if flag else None for flag in flags], -1)(*operands)
     return (list(results), [True] * len(results)) if equation.primitive.multiple_results else ([results], [True])
-
-
-def _shape(variable: Any) -> tuple[int, ...]:
-    """Shape of a variable for one element of the batch."""
-    return variable.aval.shape
-
-
-def _aligned(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
-    """The operands of an elementwise operation at one shape: `jax.vmap` would move the batch to the front to align them."""
-    shape = _shape(equation.outvars[0])
-    shapes = {_shape(variable) for variable in equation.invars}
-    if not shape or shape not in shapes or shapes - {(), shape}:
-        return operands, flags
-    aligned = []
-    for variable, operand, flag in zip(equation.invars, operands, flags, strict=True):
-        if flag and _shape(variable) == ():
-            operand = jnp.broadcast_to(operand, (*shape, size))
-        aligned.append(_spread(operand, flag, size) if _shape(variable) else operand)
-    return aligned, [flag or _shape(variable) == shape for variable, flag in zip(equation.invars, flags, strict=True)]
-
-
-def _spread(value: Value, flag: bool, size: int) -> Array:
-    """The value with the batch as its last axis."""
-    return value if flag else jnp.broadcast_to(jnp.asarray(value)[..., None], (*jnp.shape(value), size))
 
 
 def _marks(program: core.ClosedJaxpr | core.Jaxpr, flags: Sequence[bool]) -> Flags:
@@ -192,7 +160,7 @@ def _scan(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) ->
     rest_marks = _loop_marks(equation, flags)[number:]
 
     def align(values: Values, marks: Flags, wanted: Flags) -> Values:
-        return [_spread(value, mark, size) if want else value for value, mark, want in zip(values, marks, wanted, strict=True)]
+        return [with_batch(value, mark, size) if want else value for value, mark, want in zip(values, marks, wanted, strict=True)]
 
     def body(state: Values, x: Values) -> tuple[Values, Values]:
         results, marks = _evaluate(_closed(parameters["jaxpr"]), [*operands[:first], *state, *x], body_flags, size)
@@ -204,64 +172,6 @@ def _scan(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) ->
     )
     return [*end, *collected], [*carried, *rest_marks]
 
-
-def _dot_general(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
-    """A small matrix product as a sum of products along the batch."""
-    (contract, batch), output = equation.params["dimension_numbers"], _shape(equation.outvars[0])
-    if not batch[0] and not all(flags):
-        shared, along, axes = (0, 1, contract) if flags[1] else (1, 0, contract[::-1])
-        product = jax.lax.dot_general(operands[shared], operands[along], (axes, ((), ())), precision=equation.params["precision"])
-        free = len(_shape(equation.invars[shared])) - len(axes[0])
-        return product if shared == 0 else jnp.moveaxis(product, range(free), range(product.ndim - 1 - free, product.ndim - 1))
-    extents = [_shape(equation.invars[0])[axis] for axis in contract[0]]
-    if batch[0] or math.prod(output) * math.prod(extents) > LARGEST_PRODUCT:
-        return None
-    left, right = (operand if flag else operand[..., None] for operand, flag in zip(operands, flags, strict=True))
-    left = jnp.moveaxis(left, contract[0], range(len(extents)))
-    right = jnp.moveaxis(right, contract[1], range(len(extents)))
-    free_left, free_right = left.ndim - len(extents) - 1, right.ndim - len(extents) - 1
-    left = jnp.expand_dims(left, [len(extents) + free_left + index for index in range(free_right)])
-    right = jnp.expand_dims(right, [len(extents) + index for index in range(free_left)])
-    return jnp.sum(left * right, axis=tuple(range(len(extents))))
-
-
-def _broadcast_in_dim(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
-    """A broadcast, the batch last."""
-    shape, dimensions = equation.params["shape"], equation.params["broadcast_dimensions"]
-    return jax.lax.broadcast_in_dim(operands[0], (*shape, size), (*dimensions, len(shape)))
-
-
-def _reshape(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
-    """A reshape, the batch last."""
-    return jnp.reshape(operands[0], (*equation.params["new_sizes"], size))
-
-
-def _squeeze(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
-    """The removal of axes of size 1 before the batch."""
-    return jnp.squeeze(operands[0], equation.params["dimensions"])
-
-
-def _transpose(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
-    """A transposition that leaves the batch last."""
-    permutation = equation.params["permutation"]
-    return jnp.transpose(operands[0], (*permutation, len(permutation)))
-
-
-def _concatenate(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
-    """A concatenation, the batch last."""
-    spread = [_spread(operand, flag, size) for operand, flag in zip(operands, flags, strict=True)]
-    return jax.lax.concatenate(spread, equation.params["dimension"])
-
-
-RULES: dict[str, Callable[[core.JaxprEqn, Values, Flags, int], Array | None]] = {
-    "dot_general": _dot_general,
-    "broadcast_in_dim": _broadcast_in_dim,
-    "reshape": _reshape,
-    "squeeze": _squeeze,
-    "transpose": _transpose,
-    "concatenate": _concatenate,
-}
-"""Operations for which `jax.vmap` would move the batch to the front."""
 
 INLINED = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
 """Operations that only hold a program."""

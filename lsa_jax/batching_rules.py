@@ -1,0 +1,127 @@
+"""The operations of JAX with the batch as last axis: where `jax.vmap` would put it first, or take long to say the same."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jaxtyping import Array
+
+LARGEST_PRODUCT = 4096
+"""Multiplications of one matrix product, above which it is left to the matrix-product kernels."""
+
+Value = Any
+"""An array, a traced one, or a constant of the program."""
+
+Values = list[Value]
+Flags = list[bool]
+"""Which values carry the batch as their last axis; the others are shared by all of it."""
+
+
+def shape_of(variable: Any) -> tuple[int, ...]:
+    """Shape of a variable for one element of the batch."""
+    return variable.aval.shape
+
+
+def with_batch(value: Value, flag: bool, size: int) -> Array:
+    """The value with the batch as its last axis."""
+    return value if flag else jnp.broadcast_to(jnp.asarray(value)[..., None], (*jnp.shape(value), size))
+
+
+def one_more_axis(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Values:
+    """The results of an operation that means the same with the batch as one more axis; its operands get one shape."""
+    shape = (*np.broadcast_shapes(*map(shape_of, equation.invars)), size)
+    full = []
+    for variable, operand, flag in zip(equation.invars, operands, flags, strict=True):
+        if jnp.shape(operand) != shape:
+            last = len(shape) - 1
+            axes = range(last - len(shape_of(variable)), last + flag)
+            operand = jax.lax.broadcast_in_dim(operand, shape, tuple(axes))
+        full.append(operand)
+    results = equation.primitive.bind(*full, **equation.params)
+    return list(results) if equation.primitive.multiple_results else [results]
+
+
+def _dot_general(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
+    """A small matrix product as a sum of products along the batch."""
+    (contract, batch), output = equation.params["dimension_numbers"], shape_of(equation.outvars[0])
+    if not batch[0] and not all(flags):
+        shared, along, axes = (0, 1, contract) if flags[1] else (1, 0, contract[::-1])
+        product = jax.lax.dot_general(operands[shared], operands[along], (axes, ((), ())), precision=equation.params["precision"])
+        free = len(shape_of(equation.invars[shared])) - len(axes[0])
+        return product if shared == 0 else jnp.moveaxis(product, range(free), range(product.ndim - 1 - free, product.ndim - 1))
+    extents = [shape_of(equation.invars[0])[axis] for axis in contract[0]]
+    if batch[0] or math.prod(output) * math.prod(extents) > LARGEST_PRODUCT:
+        return None
+    left, right = (operand if flag else operand[..., None] for operand, flag in zip(operands, flags, strict=True))
+    left = jnp.moveaxis(left, contract[0], range(len(extents)))
+    right = jnp.moveaxis(right, contract[1], range(len(extents)))
+    free_left, free_right = left.ndim - len(extents) - 1, right.ndim - len(extents) - 1
+    left = jnp.expand_dims(left, [len(extents) + free_left + index for index in range(free_right)])
+    right = jnp.expand_dims(right, [len(extents) + index for index in range(free_left)])
+    return jnp.sum(left * right, axis=tuple(range(len(extents))))
+
+
+def _broadcast_in_dim(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A broadcast, the batch last."""
+    shape, dimensions = equation.params["shape"], equation.params["broadcast_dimensions"]
+    return jax.lax.broadcast_in_dim(operands[0], (*shape, size), (*dimensions, len(shape)))
+
+
+def _reshape(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A reshape, the batch last."""
+    return jnp.reshape(operands[0], (*equation.params["new_sizes"], size))
+
+
+def _squeeze(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """The removal of axes of size 1 before the batch."""
+    return jnp.squeeze(operands[0], equation.params["dimensions"])
+
+
+def _transpose(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A transposition that leaves the batch last."""
+    permutation = equation.params["permutation"]
+    return jnp.transpose(operands[0], (*permutation, len(permutation)))
+
+
+def _concatenate(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A concatenation, the batch last."""
+    spread = [with_batch(operand, flag, size) for operand, flag in zip(operands, flags, strict=True)]
+    return jax.lax.concatenate(spread, equation.params["dimension"])
+
+
+def _slice(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:
+    """A part of an array, for the whole batch."""
+    first, last, steps = (equation.params[name] for name in ("start_indices", "limit_indices", "strides"))
+    return jax.lax.slice(operands[0], (*first, 0), (*last, size), None if steps is None else (*steps, 1))
+
+
+def _pad(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
+    """An array with more of the same number around it."""
+    return None if flags[1] else jax.lax.pad(*operands, (*equation.params["padding_config"], (0, 0, 0)))
+
+
+# fmt: off
+ONE_MORE_AXIS = {
+    "abs", "add", "add_any", "and", "convert_element_type", "copy", "cos", "div", "eq", "erf", "erf_inv", "exp", "expm1", "ge", "gt",
+    "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow",
+    "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "rem", "rsqrt", "select_n", "shift_left",
+    "shift_right_logical", "sign", "sin", "split", "sqrt", "square", "sub", "tanh", "xor",
+}
+# fmt: on
+"""Operations that mean the same with the batch as one more axis, and need no `jax.vmap`, which takes a millisecond each."""
+
+RULES: dict[str, Callable[[core.JaxprEqn, Values, Flags, int], Array | None]] = {
+    "dot_general": _dot_general,
+    "broadcast_in_dim": _broadcast_in_dim,
+    "reshape": _reshape,
+    "squeeze": _squeeze,
+    "transpose": _transpose,
+    "concatenate": _concatenate,
+    "slice": _slice,
+    "pad": _pad,
+}
+"""Operations for which `jax.vmap` would move the batch to the front."""
