@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from lsa_jax import precision
+from lsa_jax.factorizations import one_by_one
 from lsa_jax.problem import Params
 
 BATCHES = 64
@@ -59,6 +60,7 @@ def stay_in_argmin(key: Key[Array, ""], loss: Callable[[Key[Array, ""], Any], Fl
     return optax.GradientTransformation(init, update)
 
 
+@one_by_one
 def _null_space_projector(hessian: Float[Array, "token token"]) -> Float[Array, "token token"]:
     """Orthogonal projector on the null space of a positive semidefinite matrix, whatever the units of its rows."""
     diagonal = jnp.diagonal(hessian)

@@ -6,6 +6,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
+from lsa_jax.factorizations import inverse, pseudo_inverse
 from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior, is_symmetric, require_prior_dim
 from lsa_jax.problem import LinearRegression, Params
 
@@ -55,9 +56,8 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
     ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (shots + 1)
     with precision.in_force():
         system = whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
-        singular = isinstance(prior, FiniteTasks)
-        inverse = jnp.linalg.pinv(system, hermitian=True) if singular else jnp.linalg.inv(system)
-        block = factor @ inverse @ factor.T
+        inverted = pseudo_inverse(system) if isinstance(prior, FiniteTasks) else inverse(system)
+        block = factor @ inverted @ factor.T
     zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), block.dtype)
     return Params(value=zeros.at[-1, -1].set(1), query_key=zeros.at[1:-1, 1:-1].set(block))
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from lsa_jax import checks, moments, precision
+from lsa_jax.factorizations import inverse, pseudo_inverse
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
 
@@ -109,7 +110,8 @@ def _zero_shot_row(params: Params, problem: LinearRegression, task: Float[Array,
     gradient, hessian = _row_derivatives(params, problem, task, 1.0)
     constant = _zero_shot_is_constant(params)
     seen = jnp.where(constant, jnp.eye(problem.dim + 1, dtype=hessian.dtype), hessian[:-1, :-1])
-    step = jnp.where(constant, 0, jnp.linalg.solve(seen, gradient[:-1]))
+    with precision.in_force():
+        step = jnp.where(constant, 0, inverse(seen) @ gradient[:-1])
     return params.value[-1].at[:-1].add(-step)
 
 
@@ -121,4 +123,5 @@ def _few_shot_row(
     row = _zero_shot_row(params, problem, task)
     free = jnp.where(_zero_shot_is_constant(params), jnp.ones_like(row), jnp.zeros_like(row).at[-1].set(1))
     gradient, hessian = _row_derivatives(_with_row(params, row), problem, task, 1 / (num_shots + 1))
-    return row - jnp.linalg.pinv(hessian * jnp.outer(free, free), hermitian=True) @ (gradient * free)
+    with precision.in_force():
+        return row - pseudo_inverse(hessian * jnp.outer(free, free)) @ (gradient * free)

@@ -109,7 +109,7 @@ def _phase(
 
     lineages, common = _example(protocol, shape, batch_size, dtype)
     parent = None if lineage.PARENTS[regime] is None else _trained(protocol, batch_size, dtype)
-    return _spread(run, mesh, (True, False, False, True)).lower(lineages, common, jnp.ones((), dtype), parent).compile()
+    return _spread(run, mesh, (True, False, False, True), (lineages, common, jnp.ones((), dtype), parent))
 
 
 @functools.lru_cache(maxsize=256)
@@ -120,13 +120,11 @@ def _measure(
     one = functools.partial(programs.measure, program, regime)
 
     def run(lineages: Lineages, common: Common, shots: jax.Array, trained: Trained | None) -> Measured:
-        if _in_turn(program.protocol, mesh):
-            return jax.lax.map(lambda pair: one(common, pair[0], shots, pair[1]), (lineages, trained))
         return jax.vmap(one, (None, 0, None, 0))(common, lineages, shots, trained)
 
     lineages, common = _example(program.protocol, shape, batch_size, dtype)
     trained = None if program.protocol.gradient == "closed_form" else _trained(program.protocol, batch_size, dtype)
-    return _spread(run, mesh, (True, False, False, True)).lower(lineages, common, jnp.ones((), dtype), trained).compile()
+    return _spread(run, mesh, (True, False, False, True), (lineages, common, jnp.ones((), dtype), trained))
 
 
 @functools.lru_cache(maxsize=256)
@@ -135,34 +133,19 @@ def _landing(protocol: Protocol, shape: tuple[str, int, int, int], batch_size: i
     one = functools.partial(programs.above_minimum, protocol)
 
     def run(lineages: Lineages, common: Common, pretrained: Trained) -> jax.Array:
-        if _in_turn(protocol, mesh):
-            return jax.lax.map(lambda pair: one(common, *pair), (lineages, pretrained))
         return jax.vmap(one, (None, 0, 0))(common, lineages, pretrained)
 
     lineages, common = _example(protocol, shape, batch_size, dtype)
-    return _spread(run, mesh, (True, False, True)).lower(lineages, common, _trained(protocol, batch_size, dtype)).compile()
+    return _spread(run, mesh, (True, False, True), (lineages, common, _trained(protocol, batch_size, dtype)))
 
 
-def _in_turn(protocol: Protocol, mesh: Mesh) -> bool:
-    """Whether lineages are measured one after another.
-
-    On a CPU, batches of larger factorisations and matrix products can wait for each other's threads for ever (seen at d = 64 on two cores
-    with jax 0.10.2); one after another they do not.
-
-    Args:
-        protocol: what is static.
-        mesh: the devices.
-
-    Returns:
-        True on a single CPU device in dimensions where it matters.
-    """
-    return protocol.dim > LARGEST_DIM_BATCH_LAST and mesh.devices.flat[0].platform == "cpu" and mesh.devices.size == 1
-
-
-def _spread(run: Callable[..., Any], mesh: Mesh, along: tuple[bool, ...]) -> Any:
-    """The jitted function, those of its arguments that belong to the batch spread over the devices, and all its results."""
-    split, whole = NamedSharding(mesh, PartitionSpec("lineage")), NamedSharding(mesh, PartitionSpec())
-    return jax.jit(run, in_shardings=tuple(split if flag else whole for flag in along), out_shardings=split)
+def _spread(run: Callable[..., Any], mesh: Mesh, along: tuple[bool, ...], arguments: tuple[Any, ...]) -> Any:
+    """The compiled function whose marked arguments and results are spread over the devices; each works on its part alone."""
+    split, whole = PartitionSpec("lineage"), PartitionSpec()
+    places = tuple(split if flag else whole for flag in along)
+    shardings = tuple(NamedSharding(mesh, place) for place in places)
+    each = jax.shard_map(run, mesh=mesh, in_specs=places, out_specs=split, check_vma=False)
+    return jax.jit(each, in_shardings=shardings, out_shardings=NamedSharding(mesh, split)).lower(*arguments).compile()
 
 
 def _example(protocol: Protocol, shape: tuple[str, int, int, int], batch_size: int, dtype: np.dtype) -> tuple[Lineages, Common]:

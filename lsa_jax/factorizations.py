@@ -1,0 +1,105 @@
+"""Inverses of small matrices whose batches cannot wait for ever.
+
+On a CPU, jaxlib's LAPACK kernels spread a batch over the threads that run the program, and wait. When every thread waits, as with several
+devices or several factorisations at once, none is left to work, and the program hangs (jaxlib 0.10.2, two cores). Here a batch on a CPU
+is a loop over its matrices, which are too small to be worth more; elsewhere it stays a batch.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lsa_jax import precision
+
+OfMatrix = Callable[[Float[Array, "size size"]], Float[Array, "size size"]]
+
+
+def one_by_one(function: OfMatrix) -> OfMatrix:
+    """Return a function of a matrix whose batches are computed one matrix after the other on a CPU.
+
+    Args:
+        function: what to compute for one matrix.
+
+    Returns:
+        The function. It has no reverse-mode derivative: give it a rule where one is needed.
+
+    Example:
+        >>> negative = one_by_one(lambda matrix: -matrix)
+        >>> jax.vmap(negative)(jnp.ones((3, 1, 1))).tolist()
+        [[[-1.0]], [[-1.0]], [[-1.0]]]
+    """
+    single = jax.custom_batching.custom_vmap(function)
+
+    @single.def_vmap
+    def _(_size: int, _batched: list[bool], matrices: Float[Array, "batch size size"]) -> tuple[Float[Array, "batch size size"], bool]:
+        def loop(matrices: Float[Array, "batch size size"]) -> Float[Array, "batch size size"]:
+            return jax.lax.map(single, matrices)
+
+        return jax.lax.platform_dependent(matrices, cpu=loop, default=jax.vmap(function)), True
+
+    return single
+
+
+_inverse = one_by_one(jnp.linalg.inv)
+_pseudo_inverse = one_by_one(lambda matrix: jnp.linalg.pinv(matrix, hermitian=True))
+
+
+@jax.custom_jvp
+def inverse(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
+    """Return the inverse of a matrix; differentiable and batched like any function of JAX.
+
+    Args:
+        matrix: a regular matrix.
+
+    Returns:
+        Its inverse.
+
+    Example:
+        >>> inverse(jnp.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
+        [[0.5, 0.0], [0.0, 0.25]]
+    """
+    return _inverse(matrix)
+
+
+@inverse.defjvp
+def _inverse_derivative(
+    primals: tuple[Float[Array, "size size"]], tangents: tuple[Float[Array, "size size"]]
+) -> tuple[Float[Array, "size size"], Float[Array, "size size"]]:
+    (matrix,), (change,) = primals, tangents
+    found = inverse(matrix)
+    with precision.in_force():
+        return found, -found @ change @ found
+
+
+@jax.custom_jvp
+def pseudo_inverse(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
+    """Return the Moore-Penrose inverse of a symmetric matrix; its derivative is that at constant rank.
+
+    Args:
+        matrix: a symmetric matrix.
+
+    Returns:
+        Its pseudo-inverse.
+
+    References:
+        Golub, Pereyra, The differentiation of pseudo-inverses and nonlinear least squares problems whose variables separate, 1973, (4.12).
+
+    Example:
+        >>> pseudo_inverse(jnp.array([[2.0, 0.0], [0.0, 0.0]])).tolist()
+        [[0.5, 0.0], [0.0, 0.0]]
+    """
+    return _pseudo_inverse(matrix)
+
+
+@pseudo_inverse.defjvp
+def _pseudo_inverse_derivative(
+    primals: tuple[Float[Array, "size size"]], tangents: tuple[Float[Array, "size size"]]
+) -> tuple[Float[Array, "size size"], Float[Array, "size size"]]:
+    (matrix,), (change,) = primals, tangents
+    found = pseudo_inverse(matrix)
+    with precision.in_force():
+        kernel = jnp.eye(len(matrix), dtype=matrix.dtype) - matrix @ found
+        rotated = found @ found @ change @ kernel
+        return found, rotated + rotated.T - found @ change @ found
