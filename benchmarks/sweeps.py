@@ -80,7 +80,7 @@ def single_run(made: program.Program, common: program.Common) -> Callable[[progr
         What measures the models of one lineage.
     """
     train = jax.jit(program.train, static_argnums=(0, 1))
-    measure = jax.jit(program.measure, static_argnums=(0, 1))
+    measure = jax.jit(program.measure, static_argnums=0)
     shots = common.fine_tuning_shots[0]
 
     def run(one: program.Lineages) -> dict[lineage.Model, program.Measured]:
@@ -89,6 +89,7 @@ def single_run(made: program.Program, common: program.Common) -> Callable[[progr
             parent = lineage.PARENTS[model[0]]
             start = None if parent is None else trained[parent, None]
             trained[model] = train(made.protocol, model[0], common, one, shots, start)
-        return jax.block_until_ready({model: measure(made, model[0], common, one, shots, trained[model]) for model in made.models})
+        places = {regime: place for place, regime in enumerate(lineage.PARENTS)}
+        return jax.block_until_ready({model: measure(made, common, one, places[model[0]], shots, trained[model]) for model in made.models})
 
     return run

@@ -1,7 +1,7 @@
 """One lineage: a pretrained model and the models fine-tuned from it, as pure functions of a seed and its setting."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import chex
 import jax
@@ -213,8 +213,10 @@ def train(
     return run if parent is None else dataclasses.replace(run, diverged=run.diverged | parent.diverged)
 
 
-def closed_form(setting: Setting, target_task: Float[Array, " dim"], fine_tuning_shots: ArrayLike) -> dict[str, Params]:
-    """Return the theory's parameters of the paper's regimes for one target task.
+def closed_forms(
+    setting: Setting, target_task: Float[Array, " dim"], fine_tuning_shots: ArrayLike, full: Params | None = None
+) -> dict[str, Callable[[], Params]]:
+    """Return the theory's parameters of the paper's regimes for one target task, each computed when it is called.
 
     The pretrained optimum is known up to $(cV, Q/c)$; c is fixed by the conserved quantity, whose mean at the published initialisation is
     $-d(d+2)s^2$ for entries of standard deviation s. That fixes the scale of `full`.
@@ -223,6 +225,7 @@ def closed_form(setting: Setting, target_task: Float[Array, " dim"], fine_tuning
         setting: what is traced.
         target_task: the target task θ₀.
         fine_tuning_shots: number of examples in the auxiliary few-shot loss.
+        full: a model trained as `full`, to take the scale of `full` from. Adam conserves nothing: only the run itself says where it ends.
 
     Returns:
         Parameters by regime; there are none for `value_annealed`, which minimises no fixed loss.
@@ -233,11 +236,12 @@ def closed_form(setting: Setting, target_task: Float[Array, " dim"], fine_tuning
     problem = setting.problem
     conserved = -problem.dim * (problem.dim + 2) * setting.init_std**2
     pretrained = optima.balanced(optima.pretrained(problem, setting.prior, setting.pretraining_shots), conserved)
+    scale = None if full is None else reached_scale(full, target_task)
     return {
-        "pretrained": pretrained,
-        "full": optima.full(problem, target_task, None, pretrained),
-        "value": optima.value(pretrained, problem, target_task),
-        "value_auxiliary": optima.value_auxiliary(pretrained, problem, target_task, fine_tuning_shots),
+        "pretrained": lambda: pretrained,
+        "full": lambda: optima.full(problem, target_task, scale, pretrained if full is None else full),
+        "value": lambda: optima.value(pretrained, problem, target_task),
+        "value_auxiliary": lambda: optima.value_auxiliary(pretrained, problem, target_task, fine_tuning_shots),
     }
 
 

@@ -29,7 +29,10 @@ SMALLEST_GAP = 1e-10
 """Gap, relative to the number itself, above which rounding does not disturb its rate."""
 
 
-_optima = jax.jit(lineage.closed_form)
+@jax.jit
+def _optima(setting: lineage.Setting, target_task: Float[Array, " dim"], num_shots: ArrayLike) -> dict[str, Params]:
+    """The closed forms as one program."""
+    return {regime: form() for regime, form in lineage.closed_forms(setting, target_task, num_shots).items()}
 
 
 @dataclasses.dataclass(frozen=True)

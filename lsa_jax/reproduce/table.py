@@ -47,9 +47,9 @@ def error_records(experiment: Experiment, trained: dict[str, Params], left_out: 
     @jax.jit
     @jax.vmap
     def theory(seed: Seed, full: Params) -> dict[str, jax.Array]:
-        optimal = lineage.closed_form(experiment.setting, seed.target_task, experiment.settings.fine_tuning_shots)
-        if experiment.settings.optimizer == "adam":  # follows no gradient flow, so nothing but the run itself says where it ends
-            optimal["full"] = optima.full(problem, seed.target_task, lineage.reached_scale(full, seed.target_task), full)
+        reached = full if experiment.settings.optimizer == "adam" else None
+        forms = lineage.closed_forms(experiment.setting, seed.target_task, experiment.settings.fine_tuning_shots, reached)
+        optimal = {regime: form() for regime, form in forms.items()}
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *optimal.values())
         curves = jax.vmap(evaluation.error_curves, (0, None, None, None))
         return dict(zip(optimal, curves(stacked, problem, jnp.outer(signs, seed.target_task), shots), strict=True))

@@ -37,7 +37,7 @@ class Compiled:
     program: Program
     batch_size: int
     phases: dict[str, Any]
-    measures: dict[str, Any]
+    measure: Any
     landing: Any
 
     def __call__(self, lineages: Lineages, common: Common) -> Outcome:
@@ -49,7 +49,7 @@ class Compiled:
             trained[model] = jax.block_until_ready(self.phases[model[0]](lineages, common, _shots(common, model), start))
         measured = {}
         for model in self.program.models:
-            measured[model] = jax.device_get(self.measures[model[0]](lineages, common, _shots(common, model), trained.get(model)))
+            measured[model] = jax.device_get(self.measure(lineages, common, _place(model), _shots(common, model), trained.get(model)))
         missed = np.zeros(self.batch_size, bool)
         if self.landing is not None:
             missed = jax.device_get(self.landing(lineages, common, trained[programs.PRETRAINED]))
@@ -58,7 +58,7 @@ class Compiled:
     @property
     def memory(self) -> int:
         """Bytes that its largest part and the trained models take on each device; 0 where the compiler does not tell."""
-        parts = (*self.phases.values(), *self.measures.values(), *([self.landing] if self.landing else []))
+        parts = (*self.phases.values(), self.measure, *([self.landing] if self.landing else []))
         analyses = [part.memory_analysis() for part in parts]
         known = [part for part in analyses if part is not None]
         kept = len(self.program.phases) * max((part.output_size_in_bytes for part in known), default=0)
@@ -79,15 +79,18 @@ def compiled(program: Program, batch_size: int, mesh: Mesh) -> Compiled:
     setting = batch_size, mesh, jnp.result_type(float), precision.current()
     shape = program.prior_family, program.num_fine_tuning_shots, program.num_evaluation_shots, program.num_tasks
     trained = dict.fromkeys(regime for regime, _ in program.phases)
-    measured = dict.fromkeys(regime for regime, _ in program.models)
-    general = dataclasses.replace(program, models=())
     return Compiled(
         program=program,
         batch_size=batch_size,
         phases={regime: _phase(program.protocol, regime, shape, *setting) for regime in trained},
-        measures={regime: _measure(general, regime, shape, *setting) for regime in measured},
+        measure=_measure(dataclasses.replace(program, models=()), shape, *setting),
         landing=_landing(program.protocol, shape, *setting) if trained else None,
     )
+
+
+def _place(model: Model) -> np.int32:
+    """The number by which `measure` knows the regime of a model."""
+    return np.int32(list(lineage.PARENTS).index(model[0]))
 
 
 def _shots(common: Common, model: Model) -> jax.Array:
@@ -113,18 +116,16 @@ def _phase(
 
 
 @functools.lru_cache(maxsize=256)
-def _measure(
-    program: Program, regime: str, shape: tuple[str, int, int, int], batch_size: int, mesh: Mesh, dtype: np.dtype, _precision: str
-) -> Any:
-    """The compiled measuring of the models of one regime."""
-    one = functools.partial(programs.measure, program, regime)
+def _measure(program: Program, shape: tuple[str, int, int, int], batch_size: int, mesh: Mesh, dtype: np.dtype, _precision: str) -> Any:
+    """The compiled measuring of models of any regime."""
+    one = functools.partial(programs.measure, program)
 
-    def run(lineages: Lineages, common: Common, shots: jax.Array, trained: Trained | None) -> Measured:
-        return jax.vmap(one, (None, 0, None, 0))(common, lineages, shots, trained)
+    def run(lineages: Lineages, common: Common, regime: jax.Array, shots: jax.Array, trained: Trained | None) -> Measured:
+        return jax.vmap(one, (None, 0, None, None, 0))(common, lineages, regime, shots, trained)
 
     lineages, common = _example(program.protocol, shape, batch_size, dtype)
     trained = None if program.protocol.gradient == "closed_form" else _trained(program.protocol, batch_size, dtype)
-    return _spread(run, mesh, (True, False, False, True), (lineages, common, jnp.ones((), dtype), trained))
+    return _spread(run, mesh, (True, False, False, False, True), (lineages, common, np.int32(0), jnp.ones((), dtype), trained))
 
 
 @functools.lru_cache(maxsize=256)

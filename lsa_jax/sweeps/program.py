@@ -1,14 +1,15 @@
 """The program of a group: trains a batch of lineages and evaluates every model, the same compiled code for every batch of one size."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt
 
-from lsa_jax import covariances, evaluation, lineage, optima, priors
+from lsa_jax import covariances, evaluation, lineage, priors
 from lsa_jax.lineage import Model, Protocol, Seed, Setting
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression, Params
@@ -153,14 +154,16 @@ def train(protocol: Protocol, regime: str, common: Common, one: Lineages, shots:
     return lineage.train(protocol, setting, seed, regime, shots, parent)
 
 
-def measure(program: Program, regime: str, common: Common, one: Lineages, shots: Float[Array, ""], trained: Trained | None) -> Measured:
+def measure(
+    program: Program, common: Common, one: Lineages, regime: Int[ArrayLike, ""], shots: Float[Array, ""], trained: Trained | None
+) -> Measured:
     """Measure one model of one lineage.
 
     Args:
         program: what is static.
-        regime: the regime of the model.
         common: what all lineages share.
         one: the lineage.
+        regime: the model's regime, as its place in `lineage.PARENTS`; traced, so that one program measures all.
         shots: number of fine-tuning examples.
         trained: the trained model; None to measure the closed-form optimum itself.
 
@@ -168,17 +171,15 @@ def measure(program: Program, regime: str, common: Common, one: Lineages, shots:
         What is measured.
     """
     setting, seed = _setting(program.protocol, common, one)
-    problem, optimal = setting.problem, _optimal(setting, seed, regime, shots)
-    params = optimal if trained is None else trained.params
-    if trained is not None and regime == "full" and program.protocol.optimizer == "adam":
-        scale = lineage.reached_scale(params, seed.target_task)  # Adam conserves nothing: only the run itself says where it ends
-        optimal = optima.full(problem, seed.target_task, scale, params)
+    reached = trained.params if trained is not None and program.protocol.optimizer == "adam" else None
+    forms = lineage.closed_forms(setting, seed.target_task, shots, reached)
+    optimal = jax.lax.switch(regime, [forms.get(name, lambda: _nothing_like(forms)) for name in lineage.PARENTS])
+    problem, params = setting.problem, optimal if trained is None else trained.params
     direction = jax.random.fold_in(seed.key, lineage.DIRECTION_STREAM)
     tasks = jax.vmap(lambda cosine: evaluation.task_at_cosine(direction, problem, seed.target_task, cosine))(common.cosines)
     mean = error = None
     if program.simulation_prompts:
-        place = list(lineage.PARENTS).index(regime)
-        key = jax.random.fold_in(jax.random.fold_in(seed.key, lineage.SIMULATION_STREAM), place)
+        key = jax.random.fold_in(jax.random.fold_in(seed.key, lineage.SIMULATION_STREAM), regime)
         estimate = evaluation.simulated_curves(key, params, problem, tasks, common.evaluation_shots, program.simulation_prompts)
         mean, error = estimate.mean, estimate.standard_error
     return Measured(
@@ -206,10 +207,9 @@ def above_minimum(protocol: Protocol, common: Common, one: Lineages, pretrained:
     return lineage.above_minimum(_setting(protocol, common, one)[0], pretrained.params)
 
 
-def _optimal(setting: Setting, seed: Seed, regime: str, shots: Array) -> Params:
-    """The closed-form optimum of a model; NaN where there is none."""
-    found = lineage.closed_form(setting, seed.target_task, shots)
-    return found.get(regime, jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), found["pretrained"]))
+def _nothing_like(forms: Mapping[str, Callable[[], Params]]) -> Params:
+    """Parameters that are NaN, for a model of which no closed form is known."""
+    return jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), forms["pretrained"]())
 
 
 def _setting(protocol: Protocol, common: Common, one: Lineages) -> tuple[Setting, Seed]:
