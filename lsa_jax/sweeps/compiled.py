@@ -21,6 +21,9 @@ from lsa_jax.training import Trained
 LARGEST_DIM_BATCH_LAST = 12
 """Largest dimension for which a CPU gains from keeping the batch last; above it matrix products pay."""
 
+SPLIT, WHOLE = PartitionSpec("lineage"), PartitionSpec()
+"""What is spread over the devices, and what each of them has whole."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -36,12 +39,15 @@ class Compiled:
 
     program: Program
     batch_size: int
+    mesh: Mesh
     phases: dict[str, Any]
     measure: Any
     landing: Any
 
     def __call__(self, lineages: Lineages, common: Common) -> Outcome:
         """Train and measure a batch."""
+        lineages = jax.device_put(lineages, NamedSharding(self.mesh, SPLIT))
+        common = jax.device_put(common, NamedSharding(self.mesh, WHOLE))
         trained: dict[Model, Trained] = {}
         for model in self.program.phases:
             parent = lineage.PARENTS[model[0]]
@@ -82,6 +88,7 @@ def compiled(program: Program, batch_size: int, mesh: Mesh) -> Compiled:
     return Compiled(
         program=program,
         batch_size=batch_size,
+        mesh=mesh,
         phases={regime: _phase(program.protocol, regime, shape, *setting) for regime in trained},
         measure=_measure(dataclasses.replace(program, models=()), shape, *setting),
         landing=_landing(program.protocol, shape, *setting) if trained else None,
@@ -142,11 +149,11 @@ def _landing(protocol: Protocol, shape: tuple[str, int, int, int], batch_size: i
 
 def _spread(run: Callable[..., Any], mesh: Mesh, along: tuple[bool, ...], arguments: tuple[Any, ...]) -> Any:
     """The compiled function whose marked arguments and results are spread over the devices; each works on its part alone."""
-    split, whole = PartitionSpec("lineage"), PartitionSpec()
-    places = tuple(split if flag else whole for flag in along)
+    places = tuple(SPLIT if flag else WHOLE for flag in along)
     shardings = tuple(NamedSharding(mesh, place) for place in places)
-    each = jax.shard_map(run, mesh=mesh, in_specs=places, out_specs=split, check_vma=False)
-    return jax.jit(each, in_shardings=shardings, out_shardings=NamedSharding(mesh, split)).lower(*arguments).compile()
+    each = jax.shard_map(run, mesh=mesh, in_specs=places, out_specs=SPLIT, check_vma=False)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), arguments)
+    return jax.jit(each, in_shardings=shardings, out_shardings=NamedSharding(mesh, SPLIT)).lower(*shapes).compile()
 
 
 def _example(protocol: Protocol, shape: tuple[str, int, int, int], batch_size: int, dtype: np.dtype) -> tuple[Lineages, Common]:
