@@ -47,6 +47,7 @@ def sweep(
     part = processes.read_share(shard)
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
+    processes.spread_over_cores()
     alone = shard is not None and distributed[0] is None
     share = part if alone else processes.join(*distributed).within(part)
     errors = Console(stderr=True)
@@ -84,7 +85,8 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     """
     read = spec.read(source, overrides)
     groups = plan.plan(read)
-    mesh = processes.local_mesh(device)
+    processes.spread_over_cores()
+    mesh = processes.local_mesh(device, max(len(group.lineages) for group in groups))
     platform, devices, memory = mesh.devices.flat[0].platform, mesh.devices.size, processes.memory(mesh)
     sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]
     needed = max(size * estimate.bytes_a_lineage(group, read) for size, group in zip(sizes, groups, strict=True))

@@ -335,6 +335,17 @@ def test_dry_run_tells_cells_and_programs_and_writes_nothing(tmp_path: Path, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("told", "seeds", "devices"), [({}, 1000, None), ({"JAX_NUM_CPU_DEVICES": "3"}, 1000, 3), ({"JAX_NUM_CPU_DEVICES": "3"}, 2, 2)]
+)
+def test_the_command_spreads_lineages_over_cores(told: dict[str, str], seeds: int, devices: int | None, tmp_path: Path) -> None:
+    devices = devices or len(os.sched_getaffinity(0))
+    grid = write(tmp_path / "grid.toml", {"seed": f"0:{seeds}", "gradient": "closed_form"})
+    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", "unused", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **told})
+    assert f"on {devices} cpu device" in done.stdout
+
+
 def test_eight_devices_give_what_one_gives_without_talking(whole: Path, tmp_path: Path) -> None:
     script = """
 import sys, re, numpy as np, jax, lsa_jax as lsa, json

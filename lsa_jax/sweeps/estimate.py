@@ -4,7 +4,7 @@ from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.spec import Spec
 
 OPERATIONS_A_SECOND = {"cpu": 1e10, "accelerator": 5e12}
-"""Measured on 2 CPU cores (a population step at d = 5 takes 0.6 µs a model); a guess for accelerators."""
+"""Measured on a CPU core (a population step at d = 5 takes 0.6 µs a model); a guess for accelerators."""
 
 LARGEST_BATCH = {"cpu": 64, "accelerator": 16384}
 """Lineages a device trains at once where time and memory allow it; on a CPU more than this gains nothing."""
@@ -12,7 +12,7 @@ LARGEST_BATCH = {"cpu": 64, "accelerator": 16384}
 CHUNK_SECONDS = 10.0
 """Time a chunk should take at most, for an interruption to be answered in."""
 
-COMPILE_SECONDS = 25.0
+COMPILE_SECONDS = 15.0
 
 
 def operations(group: Group, spec: Spec) -> float:
@@ -46,8 +46,7 @@ def seconds(group: Group, spec: Spec, platform: str, devices: int) -> float:
     Returns:
         The time in seconds.
     """
-    workers = 1 if platform == "cpu" else devices
-    return COMPILE_SECONDS + len(group.lineages) * operations(group, spec) / OPERATIONS_A_SECOND[_kind(platform)] / workers
+    return COMPILE_SECONDS + len(group.lineages) * operations(group, spec) / OPERATIONS_A_SECOND[_kind(platform)] / devices
 
 
 def bytes_a_lineage(group: Group, spec: Spec) -> float:

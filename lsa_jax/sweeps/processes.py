@@ -1,5 +1,6 @@
 """Which part of a sweep this process works on, and on which devices: processes share nothing but the folder."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -117,11 +118,24 @@ def launched_together(environment: Mapping[str, str]) -> bool:
     return pod or any(size.isdigit() and int(size) > 1 for size in sizes)
 
 
-def local_mesh(device: str = "default") -> Mesh:
+def spread_over_cores() -> None:
+    """Make every core of a CPU a device: a step of a small model keeps but one core busy.
+
+    To be called before JAX is used; it changes nothing afterwards, or where the environment says how many devices there are.
+    """
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ
+    if not told:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", cores)
+
+
+def local_mesh(device: str = "default", at_most: int | None = None) -> Mesh:
     """Return this process's devices as a mesh along which lineages are spread.
 
     Args:
         device: a platform, `cpu`, `gpu` or `tpu`; `default` is the best there is.
+        at_most: how many of them are of use, for example as many as there are lineages; by default all.
 
     Returns:
         The mesh.
@@ -133,7 +147,7 @@ def local_mesh(device: str = "default") -> Mesh:
         devices = jax.local_devices(backend=None if device == "default" else device)
     except RuntimeError:
         raise InputError(f"device is {device!r}, which this machine does not have; it has {jax.local_devices()[0].platform}") from None
-    return Mesh(np.array(devices), ("lineage",))
+    return Mesh(np.array(devices[:at_most]), ("lineage",))
 
 
 def memory(mesh: Mesh) -> float:

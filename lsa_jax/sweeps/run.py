@@ -100,7 +100,7 @@ def run_sweep(
         raise InputError(f"seed_batch is {seed_batch}; it must be at least 1, or left out for as many as fit")
     groups = planning.plan(read)
     with _arithmetic(read):
-        mesh = processes.local_mesh(device)
+        mesh = processes.local_mesh(device, max(len(group.lineages) for group in groups))
         ready = [common_of(group, read) for group in groups]
         folder = Folder(Path(out))
         folder.claim(read, sum(group.num_cells for group in groups))
