@@ -1,6 +1,5 @@
-"""The exact risk and its gradient: time against the number of shots and the dimension, beside the machine's matrix products."""
+"""The exact risk and its gradient: time and memory against the number of shots and the dimension, beside products of the same size."""
 
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 import lsa_jax as lsa
-from benchmarks import timing
+from benchmarks import points, timing
 from lsa_jax import training
 from lsa_jax.population import risk_function
 
-SHOTS = (10.0, 1e3, 1e6)
-DIMENSIONS = (8, 32, 128, 512)
-OPERATIONS = 8
+DIM, SHOTS = 8, 1e3
+SHOT_COUNTS, DIMENSIONS = (10.0, 1e3, 1e6), (8, 32, 128, 512)
+OPERATIONS = 8.0
 """Operations a value and gradient needs, in units of d³: two products to whiten Q, two for its gradient, 2 d³ each."""
+
+EXACT, PRODUCTS = "value and gradient", "its matrix products"
 
 
 def repeated(dim: int, count: int) -> Callable[[Array], Array]:
@@ -33,7 +34,6 @@ def repeated(dim: int, count: int) -> Callable[[Array], Array]:
     risk = jax.value_and_grad(risk_function(problem, jnp.ones(dim) / dim**0.5))
     start = training.initial_params(jax.random.key(0), dim)
 
-    @jax.jit
     def run(shots: Array) -> Array:
         def step(params: lsa.Params, _: None) -> tuple[lsa.Params, Array]:
             value, slope = risk(params, shots)
@@ -44,7 +44,7 @@ def repeated(dim: int, count: int) -> Callable[[Array], Array]:
     return run
 
 
-def products(dim: int, count: int) -> Callable[[], Array]:
+def products(dim: int, count: int) -> Callable[[Array], Array]:
     """Return a program of so many matrix products, each depending on the last, four to match one value and gradient.
 
     Args:
@@ -52,15 +52,14 @@ def products(dim: int, count: int) -> Callable[[], Array]:
         count: number of values and gradients to match.
 
     Returns:
-        The program.
+        The program, a function of a matrix.
     """
     factor = jax.random.normal(jax.random.key(0), (dim, dim)) / dim**0.5
 
-    @jax.jit
     def run(matrix: Array) -> Array:
         return jax.lax.scan(lambda carry, _: (jnp.matmul(factor, carry, precision="highest"), None), matrix, None, length=4 * count)[0]
 
-    return lambda: run(factor)
+    return run
 
 
 def exact_risk(rounds: int = 9) -> dict[str, Any]:
@@ -70,30 +69,21 @@ def exact_risk(rounds: int = 9) -> dict[str, Any]:
         rounds: timed rounds.
 
     Returns:
-        The record, with the share of the rate of matrix products that each dimension reaches.
+        The record, with the time at a million shots over that at ten, and the share of the rate of products of its own size.
     """
-    ways: dict[str, Callable[[], object]] = {}
-    counts = {dim: max(20, int(2e8 / dim**3) if dim > 8 else 5000) for dim in DIMENSIONS}
-    small = repeated(8, counts[8])
-    for shots in SHOTS:
-        ways[f"d = 8, n = {shots:g}"] = lambda shots=shots: jax.block_until_ready(small(jnp.float32(shots)))
-    for dim in DIMENSIONS[1:]:
-        program, peak = repeated(dim, counts[dim]), products(dim, counts[dim])
-        ways[f"d = {dim}, n = 1000"] = lambda program=program: jax.block_until_ready(program(jnp.float32(1000.0)))
-        ways[f"d = {dim}, matrix products"] = lambda peak=peak: jax.block_until_ready(peak())
-    seconds = timing.interleaved(ways, rounds)
-    flat = timing.ratio_interval(seconds["d = 8, n = 1e+06"], seconds["d = 8, n = 10"])
-    shares, rates = {}, {}
-    for dim in DIMENSIONS[1:]:
-        shares[f"d = {dim}"] = timing.ratio_interval(seconds[f"d = {dim}, matrix products"], seconds[f"d = {dim}, n = 1000"])
-        rates[f"d = {dim}"] = OPERATIONS * dim**3 * counts[dim] / statistics.median(seconds[f"d = {dim}, matrix products"]) / 1e9
-    seconds = {way: [taken / counts[int(way.split()[2].rstrip(","))] for taken in all_taken] for way, all_taken in seconds.items()}
-    return timing.record(
-        "exact_risk",
-        {"operations": f"{OPERATIONS} d^3 a value and gradient", "dtype": "float32"},
-        seconds,
-        unit="seconds a value and gradient",
-        time_at_a_million_shots_against_ten={"exact risk": flat},
-        share_of_matrix_product_rate=shares,
-        matrix_product_gflops=rates,
-    )
+    places = dict.fromkeys([*((DIM, shots) for shots in SHOT_COUNTS), *((dim, SHOTS) for dim in DIMENSIONS)])
+    measured = [_point(EXACT, *place) for place in places] + [_point(PRODUCTS, dim, SHOTS) for dim in DIMENSIONS]
+    settings = {"operations": f"{OPERATIONS:g} d^3 a value and gradient", "dtype": "float32"}
+    record = points.measured("exact_risk", measured, rounds, EXACT, settings)
+    found = {(point.series, point.sizes["d"], point.sizes["n"]): record["seconds"][point.name] for point in measured}
+    flat = timing.ratio_interval(found[EXACT, DIM, 1e6], found[EXACT, DIM, 10.0])
+    shares = {f"d = {dim}": timing.ratio_interval(found[PRODUCTS, dim, SHOTS], found[EXACT, dim, SHOTS]) for dim in DIMENSIONS[1:]}
+    return {**record, "time_at_a_million_shots_against_ten": {EXACT: flat}, "share_of_matrix_product_rate": shares}
+
+
+def _point(series: str, dim: int, shots: float) -> points.Point:
+    """The risk, or the matrix products it needs, at one size."""
+    count = max(20, int(2e8 / dim**3)) if dim > DIM else 5000
+    needs = {"flops": OPERATIONS * dim**3}
+    function, argument = (repeated(dim, count), jnp.float32(shots)) if series == EXACT else (products(dim, count), jnp.eye(dim))
+    return points.compiled(series, {"d": dim, "n": shots}, count, needs, function, argument)

@@ -1,6 +1,7 @@
 """Scaling laws from a record alone: exponents of time and memory in each size, and the figure that shows them."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -70,6 +71,8 @@ def exponents(record: dict[str, Any], line: Line, resamples: int = 500) -> dict[
 def plot(record: dict[str, Any]) -> Figure:
     """Draw the time a unit of work against each size, medians and ranges, above dashes for what the machine could do at best.
 
+    Where the compiler told the memory of a call, it is drawn below.
+
     Args:
         record: what a case wrote, with points.
 
@@ -79,14 +82,16 @@ def plot(record: dict[str, Any]) -> Figure:
     drawn = lines(record)
     sizes = list(dict.fromkeys(line["size"] for line in drawn))
     with mpl.rc_context(STYLE):
-        extent = COLUMN_WIDTH * len(sizes) ** 0.75, 2.4
-        figure, axes = plt.subplots(1, len(sizes), figsize=extent, sharey=True, squeeze=False, layout="constrained")
-        for axis, size in zip(axes[0], sizes, strict=True):
+        rows = 1 + all(point["memory"] for line in drawn for point in line["points"])
+        extent = COLUMN_WIDTH * len(sizes) ** 0.75, 0.8 + 1.6 * rows
+        figure, axes = plt.subplots(rows, len(sizes), figsize=extent, sharex="col", sharey="row", squeeze=False, layout="constrained")
+        for column, size in zip(axes.T, sizes, strict=True):
             for color, line in zip(COLORS, (line for line in drawn if line["size"] == size), strict=False):
-                _draw(axis, record, line, color)
-            axis.set(yscale="log", xlabel=size)
-            set_log_x(axis, np.array([value for line in drawn if line["size"] == size for value in line["values"]]))
-        axes[0, 0].set_ylabel(record["unit"])
+                _draw(column, record, line, color)
+            column[-1].set_xlabel(size)
+            set_log_x(column[0], np.array([value for line in drawn if line["size"] == size for value in line["values"]]))
+        for axis, label in zip(axes[:, 0], (record["unit"], "memory of a call (MiB)"), strict=False):
+            axis.set(yscale="log", ylabel=label)
         if record.get("share_of_limit"):
             axes[0, 0].plot([], [], "--", color="0.5", linewidth=0.8, label="the machine at best")
         handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -94,8 +99,11 @@ def plot(record: dict[str, Any]) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, record: dict[str, Any], line: Line, color: str) -> None:
-    """One line: medians with ranges, and dashes at the limit of the resource that binds."""
+def _draw(column: Sequence[Axes], record: dict[str, Any], line: Line, color: str) -> None:
+    """One line: medians with ranges, dashes at the limit of the resource that binds, and the memory where there is a panel for it."""
+    axis, *below = column
+    for panel in below:
+        panel.plot(line["values"], [point["memory"] / 2**20 for point in line["points"]], color=color, marker="o", markersize=3)
     seconds = [record["seconds"][point["name"]] for point in line["points"]]
     medians = np.array([statistics.median(taken) for taken in seconds])
     spread = np.abs(np.array([[min(taken), max(taken)] for taken in seconds]).T - medians)

@@ -74,10 +74,11 @@ def test_exponents_are_those_of_the_work() -> None:
     assert found["d"]["time"][0] == pytest.approx(0, abs=0.02)
 
 
-def test_the_scaling_figure_shows_medians_and_limits() -> None:
+def test_the_scaling_figure_shows_medians_limits_and_memory() -> None:
     figure = scaling.plot(_study())
-    by_shots = figure.axes[1]
-    assert [axis.get_xlabel() for axis in figure.axes] == ["d", "n"]
+    _, by_shots, _, memory = figure.axes
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "", "d", "n"]
+    np.testing.assert_allclose(np.asarray(memory.lines[0].get_ydata()), np.array([800, 1600, 3200, 6400]) / 2**20)
     drawn, limit = (np.asarray(line.get_ydata()) for line in (by_shots.lines[0], by_shots.lines[-1]))
     np.testing.assert_allclose(drawn, np.array([8, 16, 32, 64]) ** 2, rtol=0.02)
     np.testing.assert_allclose(limit, 0.5 * drawn)
@@ -114,7 +115,7 @@ def test_the_timed_programs_do_what_they_are_counted_for() -> None:
     values = np.asarray(risk.repeated(8, 5)(jnp.float32(1e3)))
     assert values.shape == (5,)
     assert np.isfinite(values).all()
-    assert risk.products(8, 2)().shape == (8, 8)
+    assert risk.products(8, 2)(jnp.eye(8)).shape == (8, 8)
 
 
 def test_the_bench_command_tells_rates_and_writes_every_round(
