@@ -1,9 +1,10 @@
-"""Accuracies from records, with their errors over questions and over seeds."""
+"""Accuracies from records, and their changes from the base model, with errors over questions and over seeds."""
 
 import numpy as np
 import pandas as pd
 
-from lsa_jax.lm.records import SEEDS, SETTING
+from lsa_jax.errors import InputError
+from lsa_jax.lm.records import BASE, CONDITION, SEEDS, SETTING
 
 
 def accuracy(records: pd.DataFrame) -> pd.DataFrame:
@@ -24,6 +25,33 @@ def accuracy(records: pd.DataFrame) -> pd.DataFrame:
     """
     groups = [group for _, group in records.groupby(SETTING, sort=False)]
     return pd.DataFrame([{**group.iloc[0][SETTING].to_dict(), **_summary(group)} for group in groups])
+
+
+def changes(records: pd.DataFrame) -> pd.DataFrame:
+    """Average what fine-tuning changed: a model's answers less the base model's to the same questions.
+
+    Paired by question, so that what makes questions hard for both drops out of the error. A fine-tuned model is compared with the base
+    model of its own seed where there are several, else with the one there is; evaluation seeds are averaged first.
+
+    Args:
+        records: see `lsa_jax.lm.records`; with the base model's.
+
+    Returns:
+        What `accuracy` returns, for fine-tuned models alone and with `change` in place of `accuracy`.
+
+    Raises:
+        InputError: if the base model was not asked what the others were.
+    """
+    is_base = records["targets"] == BASE
+    keys = ["domain", "question", *CONDITION, *(["seed"] if records[is_base]["seed"].nunique() > 1 else [])]
+    before = records[is_base].groupby(keys)["correct"].mean().rename("before")
+    paired = records[~is_base].join(before, on=keys)
+    if paired["before"].isna().any():
+        lacking = paired[paired["before"].isna()].iloc[0]
+        raise InputError(
+            f"the base model has no record of {lacking['question']!r} at {lacking['shots']} shots; evaluate it like the others first"
+        )
+    return accuracy(paired.assign(correct=paired["correct"] - paired["before"])).rename(columns={"accuracy": "change"})
 
 
 def clustered_error(values: pd.Series, clusters: pd.Series) -> float:

@@ -8,7 +8,7 @@ from rich.console import Console
 from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import experiment, records, splits, trained_runs
-from lsa_jax.lm.accuracy import accuracy
+from lsa_jax.lm.accuracy import accuracy, changes
 from lsa_jax.lm.batches import padded_length
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.evaluate import Protocol
@@ -143,12 +143,15 @@ def figure(folder: Path, out: Path, shots: int, categories: Sequence[str]) -> in
     missing = set(categories) - set(found["category"])
     if missing:
         raise InputError(f"{folder} has no records of {sorted(missing)[0]!r}; it has {', '.join(sorted(set(found['category'])))}")
-    numbers = accuracy(found[found["category"].isin(categories)])
+    chosen = found[found["category"].isin(categories)]
+    numbers, differences = accuracy(chosen), changes(chosen)
     store.save_figure(out, plot_zero_against_few(numbers, shots))
     store.save_table(out, numbers)
+    store.save_table(out.with_name(f"{out.name}_changes"), differences)
     console = _console()
     console.print(accuracy_table(numbers, shots))
-    console.print(f"written: {out}.pdf, .png and the numbers as .csv and .parquet")
+    console.print(accuracy_table(differences, shots))
+    console.print(f"written: {out}.pdf, .png and the numbers as .csv and .parquet; {out}_changes the same for the changes")
     return exit_codes.DONE
 
 

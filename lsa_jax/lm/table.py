@@ -5,16 +5,17 @@ from rich.table import Table
 
 
 def accuracy_table(accuracies: pd.DataFrame, shots: int) -> Table:
-    """Lay out the accuracies of the base model and of the last checkpoint of every run.
+    """Lay out the accuracies, or their changes, of the last checkpoint of every run, and of the base model where it is there.
 
     Args:
-        accuracies: see `lsa_jax.lm.accuracy.accuracy`.
+        accuracies: see `lsa_jax.lm.accuracy.accuracy` and `changes`.
         shots: number of few-shot examples.
 
     Returns:
         The table; behind ± is the standard error over questions and seeds joined.
     """
-    table = Table(title=f"accuracy, zero-shot and {shots}-shot", title_justify="left")
+    told = "change from the base model on the same questions" if "change" in accuracies else "accuracy"
+    table = Table(title=f"{told}, zero-shot and {shots}-shot", title_justify="left")
     for heading in ("targets", "loss", "step"):
         table.add_column(heading)
     places = [(category, number) for category in accuracies["category"].unique() for number in (0, shots)]
@@ -33,4 +34,5 @@ def _cell(rows: pd.DataFrame, place: tuple[str, int]) -> str:
         return "-"
     row = rows.loc[place]
     squares = row[["question_error", "seed_error"]].fillna(0.0) ** 2
-    return f"{row['accuracy']:.3f} ± {squares.sum() ** 0.5:.3f}"
+    value = f"{row['change']:+.3f}" if "change" in row else f"{row['accuracy']:.3f}"
+    return f"{value} ± {squares.sum() ** 0.5:.3f}"

@@ -9,7 +9,7 @@ import pytest
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import records
-from lsa_jax.lm.accuracy import accuracy, clustered_error
+from lsa_jax.lm.accuracy import accuracy, changes, clustered_error
 from lsa_jax.lm.records import ModelLabel
 
 TUNED = ModelLabel("v-0", "v", "zero_shot", 20, 0, 0)
@@ -109,6 +109,32 @@ def test_accuracy_and_its_errors_by_hand() -> None:
     totals = [(by_question - by_question.mean())[place::2].sum() for place in range(2)]
     assert row["subject_error"] == pytest.approx(np.sqrt(2 * np.square(totals).sum()) / 6)
     assert [row[name] for name in ("num_questions", "num_subjects", "num_seeds")] == [6, 2, 3]
+
+
+def test_changes_are_those_of_the_same_questions() -> None:
+    before, after = np.array([1, 1, 0, 0, 1, 0], dtype=bool), np.array([[1, 1, 0, 1, 1, 0], [0, 1, 0, 1, 1, 0]], dtype=bool)
+    tables = [scored(ModelLabel(f"v-{seed}", "v", "zero_shot", 20, seed), row.tolist()) for seed, row in enumerate(after)]
+    (row,) = changes(records.join([scored(ModelLabel(), before.tolist()), *tables])).to_dict("records")
+    by_question, by_seed = after.mean(axis=0) - before, after.mean(axis=1) - before.mean()
+    assert row["change"] == pytest.approx(by_question.mean())
+    assert row["question_error"] == pytest.approx(by_question.std(ddof=1) / 6**0.5)
+    assert row["seed_error"] == pytest.approx(by_seed.std(ddof=1) / 2**0.5)
+
+
+def test_each_seed_is_compared_with_its_own_base() -> None:
+    tables = [scored(ModelLabel(seed=seed), right) for seed, right in enumerate([[True, False], [False, False]])]
+    tables += [
+        scored(ModelLabel(f"v-{seed}", "v", "zero_shot", 20, seed), right) for seed, right in enumerate([[True, True], [True, False]])
+    ]
+    (row,) = changes(records.join(tables)).to_dict("records")
+    assert row["change"] == 0.5
+    assert row["seed_error"] == 0
+
+
+def test_changes_need_the_base_model_on_the_same_questions() -> None:
+    tables = [scored(ModelLabel(), [True, False]), scored(TUNED, [True, False], shots=5)]
+    with pytest.raises(InputError, match=r"the base model has no record of .* at 5 shots"):
+        changes(records.join(tables))
 
 
 def test_evaluation_seeds_are_no_fine_tuning_seeds() -> None:
