@@ -34,15 +34,19 @@ def with_batch(value: Value, flag: bool, size: int) -> Array:
 def one_more_axis(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Values:
     """The results of an operation that means the same with the batch as one more axis; its operands get one shape."""
     shape = (*np.broadcast_shapes(*map(shape_of, equation.invars)), size)
-    full = []
-    for variable, operand, flag in zip(equation.invars, operands, flags, strict=True):
-        if jnp.shape(operand) != shape:
-            last = len(shape) - 1
-            axes = range(last - len(shape_of(variable)), last + flag)
-            operand = jax.lax.broadcast_in_dim(operand, shape, tuple(axes))
-        full.append(operand)
+    full = [_broadcast_to(shape, *operand) for operand in zip(equation.invars, operands, flags, strict=True)]
     results = equation.primitive.bind(*full, **equation.params)
     return list(results) if equation.primitive.multiple_results else [results]
+
+
+def _broadcast_to(shape: tuple[int, ...], variable: Any, operand: Value, flag: bool) -> Value:
+    """An operand at a shape that ends in the batch; a constant gets the type it has in the program."""
+    if jnp.shape(operand) == shape:
+        return operand
+    if isinstance(variable, core.Literal):
+        operand = np.asarray(operand, variable.aval.dtype)
+    last = len(shape) - 1
+    return jax.lax.broadcast_in_dim(operand, shape, tuple(range(last - len(shape_of(variable)), last + flag)))
 
 
 def _dot_general(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
