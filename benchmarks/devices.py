@@ -9,8 +9,7 @@ from typing import Any
 import jax
 
 from benchmarks import timing
-from benchmarks.sweeps import BATCH
-from lsa_jax.sweeps import compiled, plan, processes, program, spec
+from benchmarks.programs import BATCH, programs
 
 COUNTS, STEPS, TOGETHER = (1, 2, 4, 8), 5000, 512
 """Numbers of devices, steps of a run, and seeds that all devices share in strong scaling."""
@@ -54,14 +53,10 @@ def measure(rounds: int) -> dict[str, list[float]]:
     Returns:
         Seconds a seed of every round.
     """
-    mesh = processes.local_mesh()
     ways = {}
-    for name, seeds in (("weak", BATCH * mesh.size), ("strong", TOGETHER)):
-        read = spec.read({"seed": f"0:{seeds}", "steps": STEPS, "regime": ["pretrained"]})
-        (group,) = plan.plan(read)
-        made, common = program.program_of(group, read, keep_params=False), program.common_of(group, read)
-        together, batch = compiled.compiled(made, seeds, mesh), program.lineages_of(group, 0, seeds, seeds)
-        ways[name] = seeds, lambda together=together, batch=batch, common=common: together(batch, common)
+    for name, seeds in (("weak", BATCH * jax.device_count()), ("strong", TOGETHER)):
+        ready = programs({"seed": f"0:{seeds}", "steps": STEPS, "regime": ["pretrained"]}, seeds)
+        ways[name] = seeds, lambda ready=ready, batch=ready.batch(): ready.run(batch)
     seconds = timing.interleaved({name: work for name, (_, work) in ways.items()}, rounds)
     return {name: [taken / ways[name][0] for taken in all_taken] for name, all_taken in seconds.items()}
 

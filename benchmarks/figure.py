@@ -1,5 +1,6 @@
 """The published figure end to end: pretraining, three fine-tunings and their evaluation, as published and by the exact engine."""
 
+import importlib.metadata
 import subprocess
 import sys
 import tempfile
@@ -7,15 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import lsa_jax as lsa
 from benchmarks import timing
-from benchmarks.sweeps import BATCH, single_run
+from benchmarks.programs import BATCH, programs
 from benchmarks.training import DIM, NOISE_STD, SHOTS, published_setting
-from lsa_jax.sweeps import compiled, plan, processes, program, spec
 
 STEPS, BATCH_SIZE, STEPS_TIMED = 5000, 5000, 20
 EVALUATED = np.arange(SHOTS + 1)
@@ -38,31 +36,12 @@ def published_figure(rounds: int = 5) -> dict[str, Any]:
     Returns:
         The record; the cold start is a fresh process that does the same and writes it down.
     """
-    import torch
-
-    from benchmarks.peers import PublishedPretraining, tensors
-
-    problem, prior = published_setting()
-    params = lsa.optima.pretrained(problem, prior, SHOTS)
-    value, query_key = tensors(params)
-
-    def peer(shots: int, *, value_only: bool = False) -> PublishedPretraining:
-        return PublishedPretraining(DIM, shots, BATCH_SIZE, NOISE_STD, value, query_key, value_only=value_only)
-
-    trainers = [peer(shots, value_only=alone) for losses in PHASES.values() for shots, alone in losses]
-    evaluators = [peer(int(shots)) for shots in EVALUATED]
-
-    def evaluate() -> None:
-        with torch.no_grad():
-            for one in evaluators:
-                float(one.loss())
-
-    together, batch, common, single, one = _exact()
-    ways: dict[str, Callable[[], object]] = {
-        "published training": lambda: [trainer.step() for trainer in trainers for _ in range(STEPS_TIMED)],
-        "published evaluation": evaluate,
-        "exact engine, one seed": lambda: single(one),
-        f"exact engine, a seed of {BATCH}": lambda: together(batch, common),
+    ready = programs({"seed": f"0:{BATCH}", "steps": STEPS, "evaluation_shots": EVALUATED.tolist()}, BATCH)
+    difference, alone = ready.largest_difference(1), ready.run_single()
+    batch, one = ready.batch(), ready.single()
+    ways = _published_ways() | {
+        "exact engine, one seed": lambda: alone(one),
+        f"exact engine, a seed of {BATCH}": lambda: ready.run(batch),
     }
     seconds = timing.interleaved(ways, rounds)
     batches = 2 * len(PHASES) * PROMPTS_A_POINT / BATCH_SIZE
@@ -75,26 +54,37 @@ def published_figure(rounds: int = 5) -> dict[str, Any]:
     ratios = {way: timing.ratio_interval(published, taken) for way, taken in seconds.items() if way != "published workload"}
     cold = [timing.once(_fresh_process) for _ in range(3)]
     ratios["exact engine, cold start"] = timing.ratio_interval(published[:3], cold)
-    settings = {"dim": DIM, "shots": SHOTS, "batch_size": BATCH_SIZE, "steps": STEPS, "torch": torch.__version__}
-    agreement = {"largest_relative_difference": _difference(single(one), together(batch, common).measured)}
+    settings = {"dim": DIM, "shots": SHOTS, "batch_size": BATCH_SIZE, "steps": STEPS, "torch": importlib.metadata.version("torch")}
+    agreement = {"largest_relative_difference": difference}
     return timing.record(
         "published_figure", settings, {**seconds, "cold start": cold}, unit="s a seed", speedup=ratios, agreement=agreement
     )
 
 
-def _exact() -> tuple[Any, ...]:
-    """The exact engine's programs for a batch of seeds and for one, with their arguments."""
-    read = spec.read({"seed": f"0:{BATCH}", "steps": STEPS, "evaluation_shots": EVALUATED.tolist()})
-    (group,) = plan.plan(read)
-    made, common = program.program_of(group, read, keep_params=False), program.common_of(group, read)
-    batch = program.lineages_of(group, 0, BATCH, BATCH)
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch)
-    return compiled.compiled(made, BATCH, processes.local_mesh()), batch, common, single_run(made, common), first
+def _published_ways() -> dict[str, Callable[[], object]]:
+    """Some training steps of every published phase, and one evaluation batch at each number of shots."""
+    import torch
 
+    from benchmarks.peers import PublishedPretraining, tensors
 
-def _difference(alone: dict[Any, Any], together: dict[Any, Any]) -> float:
-    """The largest relative difference of the errors of the first seed, run alone and in the batch."""
-    return float(max(np.max(np.abs(np.asarray(one.risk) / together[model].risk[0] - 1)) for model, one in alone.items()))
+    problem, prior = published_setting()
+    value, query_key = tensors(lsa.optima.pretrained(problem, prior, SHOTS))
+
+    def peer(shots: int, *, value_only: bool = False) -> PublishedPretraining:
+        return PublishedPretraining(DIM, shots, BATCH_SIZE, NOISE_STD, value, query_key, value_only=value_only)
+
+    trainers = [peer(shots, value_only=alone) for losses in PHASES.values() for shots, alone in losses]
+    evaluators = [peer(int(shots)) for shots in EVALUATED]
+
+    def evaluate() -> None:
+        with torch.no_grad():
+            for one in evaluators:
+                float(one.loss())
+
+    return {
+        "published training": lambda: [trainer.step() for trainer in trainers for _ in range(STEPS_TIMED)],
+        "published evaluation": evaluate,
+    }
 
 
 def _fresh_process() -> None:

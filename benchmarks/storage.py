@@ -9,8 +9,8 @@ from typing import Any
 
 import lsa_jax as lsa
 from benchmarks import timing
-from benchmarks.sweeps import BATCH
-from lsa_jax.sweeps import compiled, plan, processes, program, spec
+from benchmarks.programs import BATCH, programs
+from lsa_jax.sweeps import plan, spec
 
 CHUNKS, STEPS = 4, 5000
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "dimension.toml"
@@ -26,16 +26,14 @@ def sweep_overhead(rounds: int = 7) -> dict[str, Any]:
         The record, with the bare programs' time over the sweep's.
     """
     read = spec.read({"seed": f"0:{CHUNKS * BATCH}", "steps": STEPS})
-    (group,) = plan.plan(read)
-    made, common = program.program_of(group, read, keep_params=False), program.common_of(group, read)
-    together = compiled.compiled(made, BATCH, processes.local_mesh())
-    batches = [program.lineages_of(group, first, first + BATCH, BATCH) for first in range(0, CHUNKS * BATCH, BATCH)]
+    ready = programs(read, BATCH)
+    batches = [ready.batch(first) for first in range(0, CHUNKS * BATCH, BATCH)]
 
     def sweep() -> None:
         with TemporaryDirectory() as folder:
             lsa.run_sweep(read, Path(folder) / "sweep")
 
-    seconds = timing.interleaved({"bare programs": lambda: [together(batch, common) for batch in batches], "sweep": sweep}, rounds)
+    seconds = timing.interleaved({"bare programs": lambda: [ready.run(batch) for batch in batches], "sweep": sweep}, rounds)
     settings = {"lineages": CHUNKS * BATCH, "chunk": BATCH, "steps": STEPS, "regimes": 4}
     share = timing.ratio_interval(seconds["bare programs"], seconds["sweep"])
     return timing.record(
