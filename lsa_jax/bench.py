@@ -1,6 +1,8 @@
 """What `lsa-jax bench` measures: throughput of the engine on the user's own device, in about a minute."""
 
 import dataclasses
+import functools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +20,7 @@ from lsa_jax.batching import vmap_last
 from lsa_jax.population import population_risk
 from lsa_jax.priors import SpherePrior
 from lsa_jax.problem import LinearRegression
+from lsa_jax.sweeps import processes
 from lsa_jax.sweeps.estimate import LARGEST_BATCH
 
 DIM, SHOTS, NOISE_STD = 5, 20, 0.1**0.5
@@ -75,7 +79,7 @@ def cases() -> list[Case]:
 
 
 def over_seeds(run: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
-    """Train every seed: all at once, or on a CPU in groups of a sweep's size, which fit its cache.
+    """Train every seed: all at once, or on a CPU in groups of a sweep's size, which fit its cache, spread over its devices.
 
     Args:
         run: trains one seed.
@@ -86,7 +90,10 @@ def over_seeds(run: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(run)(keys)
-    return jax.lax.map(vmap_last(run), keys.reshape(-1, min(LARGEST_BATCH["cpu"], len(keys))))
+    groups = keys.reshape(-1, min(LARGEST_BATCH["cpu"], len(keys)))
+    mesh, place = processes.local_mesh(at_most=math.gcd(len(groups), jax.local_device_count())), PartitionSpec("lineage")
+    in_turn = functools.partial(jax.lax.map, vmap_last(run))
+    return jax.shard_map(in_turn, mesh=mesh, in_specs=place, out_specs=place, check_vma=False)(groups)
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -119,6 +126,7 @@ def run(out: Path | None) -> int:
     Returns:
         The exit code.
     """
+    processes.spread_over_cores()
     environment = store.environment()
     table = Table(title=f"{environment['device']}, {environment['machine']}, jax {environment['versions']['jax']}", title_justify="left")
     table.add_column("work")
