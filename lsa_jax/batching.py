@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from lsa_jax.batching_rules import ONE_MORE_AXIS, RULES, Flags, Value, Values, one_more_axis, with_batch
+from lsa_jax.batching_rules import ONE_MORE_AXIS, RULES, Flags, Value, Values, constant, listed, one_more_axis, with_batch
 
 
 def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None = 0) -> Callable[..., Any]:
@@ -59,7 +59,7 @@ def _evaluate(program: core.ClosedJaxpr, values: Values, flags: Flags, size: int
         known.update(zip(variables, zip(values, flags, strict=True), strict=True))
 
     def read(variable: Any) -> tuple[Value, bool]:
-        return (variable.val, False) if isinstance(variable, core.Literal) else known[variable]
+        return (constant(variable), False) if isinstance(variable, core.Literal) else known[variable]
 
     write(program.jaxpr.constvars, program.consts, [False] * len(program.consts))
     write(program.jaxpr.invars, values, flags)
@@ -81,9 +81,8 @@ def _operation(equation: core.JaxprEqn, operands: Values, flags: Flags, size: in
     bind = functools.partial(equation.primitive.bind, **parameters)
 
     if not any(flags):
-        results = bind(*operands)
-        multiple = equation.primitive.multiple_results
-        return (list(results), [False] * len(results)) if multiple else ([results], [False])
+        results = listed(equation, bind(*operands))
+        return results, [False] * len(results)
     if name in ONE_MORE_AXIS:
         results = one_more_axis(equation, operands, flags, size)
         return results, [True] * len(results)
@@ -91,8 +90,8 @@ def _operation(equation: core.JaxprEqn, operands: Values, flags: Flags, size: in
     result = rule(equation, operands, flags, size) if rule else None
     if result is not None:
         return [result], [True]
-    results = jax.vmap(bind, [-1 if flag else None for flag in flags], -1)(*operands)
-    return (list(results), [True] * len(results)) if equation.primitive.multiple_results else ([results], [True])
+    results = listed(equation, jax.vmap(bind, [-1 if flag else None for flag in flags], -1)(*operands))
+    return results, [True] * len(results)
 
 
 def _marks(program: core.ClosedJaxpr | core.Jaxpr, flags: Sequence[bool]) -> Flags:

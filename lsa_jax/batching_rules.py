@@ -26,27 +26,34 @@ def shape_of(variable: Any) -> tuple[int, ...]:
     return variable.aval.shape
 
 
+def constant(literal: Any) -> np.ndarray:
+    """A constant of a program, of the type it has there."""
+    return np.asarray(literal.val, literal.aval.dtype)
+
+
+def listed(equation: core.JaxprEqn, results: Any) -> Values:
+    """The results of an operation as a list, also where there is but one."""
+    return list(results) if equation.primitive.multiple_results else [results]
+
+
 def with_batch(value: Value, flag: bool, size: int) -> Array:
     """The value with the batch as its last axis."""
-    return value if flag else jnp.broadcast_to(jnp.asarray(value)[..., None], (*jnp.shape(value), size))
+    return value if flag else _broadcast_to((*jnp.shape(value), size), value, flag)
 
 
 def one_more_axis(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Values:
     """The results of an operation that means the same with the batch as one more axis; its operands get one shape."""
     shape = (*np.broadcast_shapes(*map(shape_of, equation.invars)), size)
-    full = [_broadcast_to(shape, *operand) for operand in zip(equation.invars, operands, flags, strict=True)]
-    results = equation.primitive.bind(*full, **equation.params)
-    return list(results) if equation.primitive.multiple_results else [results]
+    full = [_broadcast_to(shape, operand, flag) for operand, flag in zip(operands, flags, strict=True)]
+    return listed(equation, equation.primitive.bind(*full, **equation.params))
 
 
-def _broadcast_to(shape: tuple[int, ...], variable: Any, operand: Value, flag: bool) -> Value:
-    """An operand at a shape that ends in the batch; a constant gets the type it has in the program."""
-    if jnp.shape(operand) == shape:
-        return operand
-    if isinstance(variable, core.Literal):
-        operand = np.asarray(operand, variable.aval.dtype)
-    last = len(shape) - 1
-    return jax.lax.broadcast_in_dim(operand, shape, tuple(range(last - len(shape_of(variable)), last + flag)))
+def _broadcast_to(shape: tuple[int, ...], value: Value, flag: bool) -> Value:
+    """A value at a shape that ends in the batch."""
+    if jnp.shape(value) == shape:
+        return value
+    end = len(shape) - 1 + flag
+    return jax.lax.broadcast_in_dim(value, shape, tuple(range(end - jnp.ndim(value), end)))
 
 
 def _dot_general(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
