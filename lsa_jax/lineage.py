@@ -122,6 +122,22 @@ def initial_params(protocol: Protocol, setting: Setting, seed: Seed) -> Params:
     return training.initial_params(jax.random.fold_in(seed.key, INIT_STREAM), protocol.dim, setting.init_std)
 
 
+def place(regime: str) -> int:
+    """Return the number of a regime, its place in `PARENTS`: what its streams of randomness and traced choices go by.
+
+    Args:
+        regime: the regime.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> place("full")
+        1
+    """
+    return list(PARENTS).index(regime)
+
+
 def training_key(seed: Seed, regime: str) -> Key[Array, ""]:
     """Return the randomness of one training phase.
 
@@ -132,7 +148,7 @@ def training_key(seed: Seed, regime: str) -> Key[Array, ""]:
     Returns:
         The key.
     """
-    return jax.random.fold_in(seed.key, TRAINING_STREAM + list(PARENTS).index(regime))
+    return jax.random.fold_in(seed.key, TRAINING_STREAM + place(regime))
 
 
 def objective(protocol: Protocol, setting: Setting, regime: str, seed: Seed, shots: ArrayLike) -> objectives.Objective:
@@ -178,7 +194,7 @@ def in_training_order(models: Iterable[Model]) -> tuple[Model, ...]:
         while parent is not None:
             needed.add((parent, None))
             parent = PARENTS[parent]
-    return tuple(sorted(needed, key=lambda model: (list(PARENTS).index(model[0]), model[1] or 0)))
+    return tuple(sorted(needed, key=lambda model: (place(model[0]), model[1] or 0)))
 
 
 def train(

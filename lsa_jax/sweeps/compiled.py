@@ -55,7 +55,8 @@ class Compiled:
             trained[model] = jax.block_until_ready(self.phases[model[0]](lineages, common, _shots(common, model), start))
         measured = {}
         for model in self.program.models:
-            measured[model] = jax.device_get(self.measure(lineages, common, _place(model), _shots(common, model), trained.get(model)))
+            regime = np.int32(lineage.place(model[0]))
+            measured[model] = jax.device_get(self.measure(lineages, common, regime, _shots(common, model), trained.get(model)))
         missed = np.zeros(self.batch_size, bool)
         if self.landing is not None:
             missed = jax.device_get(self.landing(lineages, common, trained[programs.PRETRAINED]))
@@ -93,11 +94,6 @@ def compiled(program: Program, batch_size: int, mesh: Mesh) -> Compiled:
         measure=_measure(dataclasses.replace(program, models=()), shape, *setting),
         landing=_landing(program.protocol, shape, *setting) if trained else None,
     )
-
-
-def _place(model: Model) -> np.int32:
-    """The number by which `measure` knows the regime of a model."""
-    return np.int32(list(lineage.PARENTS).index(model[0]))
 
 
 def _shots(common: Common, model: Model) -> jax.Array:

@@ -163,7 +163,7 @@ def measure(
         program: what is static.
         common: what all lineages share.
         one: the lineage.
-        regime: the model's regime, as its place in `lineage.PARENTS`; traced, so that one program measures all.
+        regime: the model's regime, as its `lineage.place`; traced, so that one program measures all.
         shots: number of fine-tuning examples.
         trained: the trained model; None to measure the closed-form optimum itself.
 
