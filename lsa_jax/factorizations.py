@@ -13,10 +13,11 @@ from jaxtyping import Array, Float
 
 from lsa_jax import precision
 
-OfMatrix = Callable[[Float[Array, "size size"]], Float[Array, "size size"]]
+Matrix = Float[Array, "size size"]
+Matrices = Float[Array, "batch size size"]
 
 
-def one_by_one(function: OfMatrix) -> OfMatrix:
+def one_by_one(function: Callable[[Matrix], Matrix]) -> Callable[[Matrix], Matrix]:
     """Return a function of a matrix whose batches are computed one matrix after the other on a CPU.
 
     Args:
@@ -33,8 +34,8 @@ def one_by_one(function: OfMatrix) -> OfMatrix:
     single = jax.custom_batching.custom_vmap(function)
 
     @single.def_vmap
-    def _(_size: int, _batched: list[bool], matrices: Float[Array, "batch size size"]) -> tuple[Float[Array, "batch size size"], bool]:
-        def loop(matrices: Float[Array, "batch size size"]) -> Float[Array, "batch size size"]:
+    def _(_size: int, _batched: list[bool], matrices: Matrices) -> tuple[Matrices, bool]:
+        def loop(matrices: Matrices) -> Matrices:
             return jax.lax.map(single, matrices)
 
         return jax.lax.platform_dependent(matrices, cpu=loop, default=jax.vmap(function)), True
@@ -47,7 +48,7 @@ _pseudo_inverse = one_by_one(lambda matrix: jnp.linalg.pinv(matrix, hermitian=Tr
 
 
 @jax.custom_jvp
-def inverse(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
+def inverse(matrix: Matrix) -> Matrix:
     """Return the inverse of a matrix; differentiable and batched like any function of JAX.
 
     Args:
@@ -64,9 +65,7 @@ def inverse(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
 
 
 @inverse.defjvp
-def _inverse_derivative(
-    primals: tuple[Float[Array, "size size"]], tangents: tuple[Float[Array, "size size"]]
-) -> tuple[Float[Array, "size size"], Float[Array, "size size"]]:
+def _inverse_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) -> tuple[Matrix, Matrix]:
     (matrix,), (change,) = primals, tangents
     found = inverse(matrix)
     with precision.in_force():
@@ -74,7 +73,7 @@ def _inverse_derivative(
 
 
 @jax.custom_jvp
-def pseudo_inverse(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
+def pseudo_inverse(matrix: Matrix) -> Matrix:
     """Return the Moore-Penrose inverse of a symmetric matrix; its derivative is that at constant rank.
 
     Args:
@@ -94,9 +93,7 @@ def pseudo_inverse(matrix: Float[Array, "size size"]) -> Float[Array, "size size
 
 
 @pseudo_inverse.defjvp
-def _pseudo_inverse_derivative(
-    primals: tuple[Float[Array, "size size"]], tangents: tuple[Float[Array, "size size"]]
-) -> tuple[Float[Array, "size size"], Float[Array, "size size"]]:
+def _pseudo_inverse_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) -> tuple[Matrix, Matrix]:
     (matrix,), (change,) = primals, tangents
     found = pseudo_inverse(matrix)
     with precision.in_force():
