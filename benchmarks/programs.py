@@ -1,7 +1,7 @@
 """The programs of a sweep run bare: a batch of lineages as a sweep trains it, and one lineage as a user would."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,14 +10,17 @@ import numpy as np
 
 from lsa_jax import lineage
 from lsa_jax.sweeps import compiled, plan, processes, program, spec
+from lsa_jax.sweeps.estimate import LARGEST_BATCH
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.spec import Spec
 
-BATCH = 64
-"""Lineages that a CPU trains at once."""
+BATCH = LARGEST_BATCH["cpu"]
+"""Lineages in a batch, as a sweep has them on a CPU."""
 
 LARGEST_DIFFERENCE = 1e-4
 """Relative difference of risks that rounding in float32 explains after 5000 steps."""
+
+TRAIN, MEASURE = jax.jit(program.train, static_argnums=(0, 1)), jax.jit(program.measure, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,30 +44,24 @@ class Programs:
         """Train and measure a batch."""
         return self.together(batch, self.common)
 
-    def run_single(self) -> Callable[[program.Lineages], dict[lineage.Model, program.Measured]]:
-        """Return a single run as a user would write it: each phase jitted, no batch."""
-        train = jax.jit(program.train, static_argnums=(0, 1))
-        measure = jax.jit(program.measure, static_argnums=0)
-        shots, places = self.common.fine_tuning_shots[0], {regime: place for place, regime in enumerate(lineage.PARENTS)}
-
-        def run(one: program.Lineages) -> dict[lineage.Model, program.Measured]:
-            trained: dict[lineage.Model, Any] = {}
-            for model in self.made.phases:
-                parent = lineage.PARENTS[model[0]]
-                start = None if parent is None else trained[parent, None]
-                trained[model] = train(self.made.protocol, model[0], self.common, one, shots, start)
-            measured = {model: measure(self.made, self.common, one, places[model[0]], shots, trained[model]) for model in self.made.models}
-            return jax.block_until_ready(measured)
-
-        return run
+    def run_single(self, one: program.Lineages) -> dict[lineage.Model, program.Measured]:
+        """Train and measure one lineage as a user would: each phase jitted, no batch."""
+        shots, trained = self.common.fine_tuning_shots[0], dict[lineage.Model, Any]()
+        for model in self.made.phases:
+            parent = lineage.PARENTS[model[0]]
+            start = None if parent is None else trained[parent, None]
+            trained[model] = TRAIN(self.made.protocol, model[0], self.common, one, shots, start)
+        places = {model: lineage.place(model[0]) for model in self.made.models}
+        measured = {model: MEASURE(self.made, self.common, one, place, shots, trained[model]) for model, place in places.items()}
+        return jax.block_until_ready(measured)
 
     def largest_difference(self, number: int) -> float:
         """Return the largest relative difference of the risks of the first lineages, each run singly and all in the batch."""
-        together, alone = self.run(self.batch()).measured, self.run_single()
+        together = self.run(self.batch()).measured
         differences = [
             np.max(np.abs(np.asarray(one.risk) / together[model].risk[place] - 1))
             for place in range(number)
-            for model, one in alone(self.single(place)).items()
+            for model, one in self.run_single(self.single(place)).items()
         ]
         if (found := float(max(differences))) > LARGEST_DIFFERENCE:
             raise RuntimeError(f"lineages run singly and in a batch differ by {found:.2g}: nothing is timed")
