@@ -56,7 +56,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
     ways = {}
     for name, seeds in (("weak", BATCH * jax.device_count()), ("strong", TOGETHER)):
         ready = programs({"seed": f"0:{seeds}", "steps": STEPS, "regime": ["pretrained"]}, seeds)
-        ways[name] = seeds, lambda ready=ready, batch=ready.batch(): ready.run(batch)
+        ways[name] = seeds, ready.run
     seconds = timing.interleaved({name: work for name, (_, work) in ways.items()}, rounds)
     return {name: [taken / ways[name][0] for taken in all_taken] for name, all_taken in seconds.items()}
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 import lsa_jax as lsa
 from benchmarks import points
-from lsa_jax import attention, training
+from lsa_jax import attention, models
 
 DIM, SHOTS, PROMPTS = 8, 64, 2**12
 DIMENSIONS, SHOT_COUNTS, BATCHES = (2, 8, 32, 128), (4, 16, 64, 256, 1024), (1, 2**4, 2**8, 2**12, 2**16)
@@ -91,7 +91,7 @@ def largest_difference() -> float:
 
 def _example(dim: int, shots: int, batch: int) -> tuple[lsa.Params, jax.Array]:
     """Parameters and prompts of the usual size."""
-    params = training.initial_params(jax.random.key(0), dim, std=1 / (dim + 2))
+    params = models.LINEAR.init(jax.random.key(0), dim, std=1 / (dim + 2))
     tokens = jax.random.normal(jax.random.key(1), (batch, shots + 1, dim + 2), jnp.float32)
     return params, tokens.at[:, :, 0].set(1).at[:, -1, -1].set(0)
 

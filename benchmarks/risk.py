@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 import lsa_jax as lsa
 from benchmarks import points, timing
-from lsa_jax import training
+from lsa_jax import models
 from lsa_jax.population import risk_function
 
 DIM, SHOTS = 8, 1e3
@@ -32,7 +32,7 @@ def repeated(dim: int, count: int) -> Callable[[Array], Array]:
     """
     problem = lsa.LinearRegression(covariance=lsa.covariances.power_law(dim, 0.5), noise_std=0.3)
     risk = jax.value_and_grad(risk_function(problem, jnp.ones(dim) / dim**0.5))
-    start = training.initial_params(jax.random.key(0), dim)
+    start = models.LINEAR.init(jax.random.key(0), dim)
 
     def run(shots: Array) -> Array:
         def step(params: lsa.Params, _: None) -> tuple[lsa.Params, Array]:

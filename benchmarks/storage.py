@@ -27,13 +27,13 @@ def sweep_overhead(rounds: int = 7) -> dict[str, Any]:
     """
     read = spec.read({"seed": f"0:{CHUNKS * BATCH}", "steps": STEPS})
     ready = programs(read, BATCH)
-    batches = [ready.batch(first) for first in range(0, CHUNKS * BATCH, BATCH)]
 
     def sweep() -> None:
         with TemporaryDirectory() as folder:
             lsa.run_sweep(read, Path(folder) / "sweep")
 
-    seconds = timing.interleaved({"bare programs": lambda: [ready.run(batch) for batch in batches], "sweep": sweep}, rounds)
+    bare = {"bare programs": lambda: [ready.run(first) for first in range(0, CHUNKS * BATCH, BATCH)]}
+    seconds = timing.interleaved({**bare, "sweep": sweep}, rounds)
     settings = {"lineages": CHUNKS * BATCH, "chunk": BATCH, "steps": STEPS, "regimes": 4}
     share = timing.ratio_interval(seconds["bare programs"], seconds["sweep"])
     return timing.record(

@@ -27,10 +27,9 @@ def sweep_throughput(rounds: int = 9, steps: int = 5000) -> dict[str, Any]:
     grid = {**GRID, "steps": steps}
     ready = programs(grid, BATCH)
     difference = ready.largest_difference(SERIAL_LINEAGES)
-    batch, singles = ready.batch(), [ready.single(place) for place in range(SERIAL_LINEAGES)]
     ways: dict[str, Callable[[], object]] = {
-        "serial loop of single runs": lambda: [ready.run_single(one) for one in singles],
-        f"batch of {BATCH}": lambda: ready.run(batch),
+        "serial loop of single runs": lambda: [ready.run_single(place) for place in range(SERIAL_LINEAGES)],
+        f"batch of {BATCH}": ready.run,
     }
     seconds = timing.interleaved(ways, rounds)
     seconds = {

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import lsa_jax as lsa
 from benchmarks import timing
 from benchmarks.agreement import deviation
-from lsa_jax import objectives, optimizers, training
+from lsa_jax import models, objectives, optimizers, regimes, training
 
 DIM, SHOTS, NOISE_STD = 5, 20, 0.1**0.5
 
@@ -28,9 +28,9 @@ def pretraining_run(gradient: str, batch_size: int, steps: int) -> Callable[[jax
     def run(key: jax.Array) -> training.Trained:
         exact = objectives.population_gradient(problem, prior)
         risk = exact if gradient == "population" else objectives.fresh_prompts(problem, prior, batch_size)
-        start = training.initial_params(jax.random.fold_in(key, 0), DIM)
+        start = models.LINEAR.init(jax.random.fold_in(key, 0), DIM)
         optimizer = optimizers.sgd(0.01, steps, "constant")
-        return training.train(jax.random.fold_in(key, 1), objectives.pretraining(risk, SHOTS), start, optimizer, settings)
+        return training.train(jax.random.fold_in(key, 1), regimes.stages("pretrained", risk, SHOTS)[0], start, optimizer, settings)
 
     return run
 

@@ -2,7 +2,8 @@ from . import batching as batching
 from . import constraints as constraints
 from . import covariances as covariances
 from . import evaluation as evaluation
-from . import lineage as lineage
+from . import experiment as experiment
+from . import models as models
 from . import moments as moments
 from . import objectives as objectives
 from . import optima as optima
@@ -26,6 +27,8 @@ from .priors import GaussianPrior as GaussianPrior
 from .priors import SpherePrior as SpherePrior
 from .problem import LinearRegression as LinearRegression
 from .problem import Params as Params
+from .regimes import Regime as Regime
+from .setting import Setting as Setting
 from .sweeps.results import load as load
 from .sweeps.run import run_sweep as run_sweep
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec
 from rich.console import Console
 from rich.table import Table
 
-from lsa_jax import empirical, exit_codes, objectives, optima, optimizers, prompts, store, training
+from lsa_jax import empirical, exit_codes, models, objectives, optima, optimizers, prompts, regimes, store, training
 from lsa_jax.batching import vmap_last
 from lsa_jax.population import population_risk
 from lsa_jax.priors import SpherePrior
@@ -57,9 +57,9 @@ def cases() -> list[Case]:
         return empirical.empirical_risk(key, params, problem, task, SHOTS, count, sampler=sampler).mean
 
     def trained(key: jax.Array, risk: objectives.Risk) -> jax.Array:
-        start = training.initial_params(jax.random.fold_in(key, 0), DIM)
+        start = models.LINEAR.init(jax.random.fold_in(key, 0), DIM)
         settings = training.Settings(steps=STEPS, history_stride=STEPS)
-        goal, optimizer = objectives.pretraining(risk, SHOTS), optimizers.sgd(0.01, STEPS, "constant")
+        goal, optimizer = regimes.stages("pretrained", risk, SHOTS)[0], optimizers.sgd(0.01, STEPS, "constant")
         return training.train(jax.random.fold_in(key, 1), goal, start, optimizer, settings).params.value
 
     exact, fresh = objectives.population_gradient(problem, prior), objectives.fresh_prompts(problem, prior, 1024)

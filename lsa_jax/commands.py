@@ -7,7 +7,8 @@ from rich.console import Console
 
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import axes, estimate, plan, processes, program, records, results, run, spec, watching
+from lsa_jax.knobs import whole
+from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, results, run, spec, watching
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 
 
@@ -43,7 +44,7 @@ def sweep(
         ValueError: if the sweep cannot be run, or the folder holds something else.
     """
     read = spec.read(source, overrides)
-    size = None if seed_batch == "auto" else int(axes.as_whole(1)("seed_batch", checks.as_number("seed_batch", seed_batch)))
+    size = None if seed_batch == "auto" else int(whole(1)("seed_batch", checks.as_number("seed_batch", seed_batch)))
     part = processes.read_share(shard)
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
@@ -90,8 +91,9 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     platform, devices, memory = mesh.devices.flat[0].platform, mesh.devices.size, processes.memory(mesh)
     sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]
     needed = max(size * estimate.bytes_a_lineage(group, read) for size, group in zip(sizes, groups, strict=True))
-    trained = sum(len(group.lineages) * group.num_trained for group in groups)
-    programs = {program.program_of(group, read, keep_params=False) for group in groups}
+    trained = sum(len(group.lineages) * len(group.trainings) for group in groups)
+    with run.arithmetic(read):
+        programs = {compiled.programs_of(group, read, mesh).static for group in groups}
     took = sum(estimate.seconds(group, read, platform, devices) for group in groups)
     took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))
     cells, metrics = sum(group.num_cells for group in groups), 4 if read.simulation_prompts else 2
@@ -119,8 +121,7 @@ def status(out: Path) -> int:
     manifest = folder.manifest()
     finished, damaged = folder.finished(manifest["digest"])
     failures = folder.failures()
-    done = records.covered(list(finished), {chunk: counts["cells"] for chunk, counts in finished.items()})
-    diverged, missed = (sum(counts[name] for counts in finished.values()) for name in ("diverged", "above_minimum"))
+    done, diverged, missed = chunks.total(finished).values()
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"cells done        {done} of {manifest['cells']} ({done / manifest['cells']:.1%})")
     console.print(f"diverged          {diverged}")

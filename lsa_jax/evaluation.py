@@ -9,29 +9,32 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 from lsa_jax import checks, precision
 from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.errors import InputError
-from lsa_jax.population import population_risk
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.models import LINEAR, Model
+from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
 
 def error_curves(
-    params: Params,
+    params: Any,
     problem: LinearRegression,
     tasks: Real[ArrayLike, "num_tasks dim"],
     evaluation_shots: Real[ArrayLike, " num_shots"],
+    *,
+    model: Model = LINEAR,
 ) -> Float[Array, "num_tasks num_shots"]:
     """Compute the exact n-shot error on each task at each number of shots.
 
     Args:
-        params: V and Q.
+        params: parameters of the model.
         problem: covariance of the covariates and label noise.
         tasks: test tasks, one a row.
         evaluation_shots: numbers of shots, 0 and infinity included.
+        model: the model.
 
     Returns:
         The errors, in squared units of the labels.
 
     Raises:
-        ValueError: if shapes do not match the problem or a number of shots is negative or fractional.
+        ValueError: if shapes do not match the problem, a number of shots is negative or fractional, or nothing is exact about the model.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3 (n-shot error).
@@ -43,30 +46,37 @@ def error_curves(
         >>> error_curves(untrained, problem, jnp.eye(2), jnp.array([0, 20, jnp.inf])).tolist()
         [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
+    if model.theory is None:
+        raise InputError(f"model {model.name!r} has no exact risk: use simulated_curves")
+    if isinstance(params, Params):
+        require_same_dim(params, problem)
+    exact, shots = model.theory.risk, _as_shots(evaluation_shots, problem)
     tasks = checks.as_real("tasks", tasks, ("num_tasks", problem.dim))
-    over_shots = jax.vmap(population_risk, (None, None, None, 0))
-    return jax.vmap(over_shots, (None, None, 0, None))(params, problem, tasks, _as_shots(evaluation_shots, problem))
+    return jax.vmap(lambda task: jax.vmap(lambda number: exact(problem, task)(params, number))(shots))(tasks)
 
 
 def simulated_curves(
     key: Key[Array, ""],
-    params: Params,
+    params: Any,
     problem: LinearRegression,
     tasks: Real[ArrayLike, "num_tasks dim"],
     evaluation_shots: Real[ArrayLike, " num_shots"],
     num_prompts: int = 10_000,
+    *,
+    model: Model = LINEAR,
     **sampling: Any,
 ) -> RiskEstimate:
     """Estimate the same errors from prompts drawn afresh for every task and number of shots.
 
     Args:
         key: randomness.
-        params: V and Q.
+        params: parameters of the model.
         problem: covariance of the covariates and label noise.
         tasks: test tasks, one a row.
-        evaluation_shots: numbers of shots, 0 and infinity included.
+        evaluation_shots: numbers of shots, 0 included, and infinity where the model has a cheaper sampler than tokens.
         num_prompts: prompts for each error, at least 2.
-        sampling: `sampler`, `max_shots`, `covariates` and `model` of `empirical_risk`.
+        model: the model.
+        sampling: `sampler`, `max_shots` and `covariates` of `empirical_risk`; by default the projected sampler where it is exact.
 
     Returns:
         Means and standard errors, each with a row a task and a column a number of shots.
@@ -84,6 +94,8 @@ def simulated_curves(
     """
     tasks = checks.as_real("tasks", tasks, ("num_tasks", problem.dim))
     shots = _as_shots(evaluation_shots, problem)
+    cheaper = model.theory is not None and model.theory.sampled_errors is not None
+    sampling = {"sampler": "projected" if cheaper else "tokens", "model": model.predict, **sampling}
     task_index, shot_index = (index.ravel() for index in jnp.indices((len(tasks), len(shots))))
 
     def estimate(cell: tuple[Array, Array, Array]) -> RiskEstimate:

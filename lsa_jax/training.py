@@ -7,20 +7,20 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import DTypeLike
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lsa_jax import checks, precision
-from lsa_jax.constraints import stay_in_argmin
 from lsa_jax.errors import InputError
+from lsa_jax.models import mask
+from lsa_jax.models.protocol import all_finite
 from lsa_jax.objectives import Objective
-from lsa_jax.problem import Params
 
 DIVERGENCE_FACTOR = 10.0
 """A run that ends with its loss above that of its first step by this factor counts as diverged: clipped steps keep a bad run finite."""
 
 MAX_RECORDS = 100
-STEP_STREAM, CONSTRAINT_STREAM = 0, 1
+STEP_STREAM = 0
+"""Stream of a run's key from which its steps draw; see `lsa_jax.objectives.objective` for the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +83,7 @@ class State:
     step: Int[Array, "*batch"]
     params: Any
     optimizer: Any
+    aux: Any
     average: Any
     first_loss: Float[Array, "*batch"]
 
@@ -105,8 +106,8 @@ def train(
 ) -> Trained:
     """Minimise an objective: one `lax.scan`, pure in its key, to be jitted and vmapped over seeds, tasks, rates and noise levels.
 
-    Step t draws with the key `fold_in(fold_in(key, 0), t)`. Parameters outside the trainable set do not move. Under the constraint of
-    objective (d) the updates are projected on the null space of the Hessian of its stage-1 loss.
+    Step t draws with the key `fold_in(fold_in(key, 0), t)`. Parameters outside the trainable set do not move. What the objective prepares
+    is computed once, at the start, and its constraint is applied to the update of every step.
 
     Args:
         key: randomness of the run.
@@ -126,7 +127,7 @@ def train(
         >>> problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.5)
         >>> start = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=2), num_shots=20)
         >>> risk = lsa.objectives.population_gradient(problem, jnp.ones(2))
-        >>> (objective,) = lsa.objectives.stages("value", risk, num_shots=20)
+        >>> (objective,) = lsa.regimes.stages("value", risk, num_shots=20)
         >>> settings = Settings(steps=200, history_stride=100)
         >>> run = train(jax.random.key(0), objective, start, lsa.optimizers.sgd(0.01, steps=200), settings)
         >>> bool(jnp.allclose(run.params.value, lsa.optima.value(start, problem, jnp.ones(2)).value, atol=1e-3))
@@ -161,13 +162,15 @@ def start(
         The state.
     """
     with jax.numpy_dtype_promotion("standard"):
-        optimizer_state = _restricted(key, objective, optimizer).init(params)
+        optimizer_state = _restricted(objective, optimizer).init(params)
     average = params if settings.average_last else None
-    loss = jax.eval_shape(objective.loss, key, params, jnp.zeros(()))
+    aux = objective.prepare(key, params)
+    loss = jax.eval_shape(objective.loss, key, params, jnp.zeros(()), aux)
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
         optimizer=optimizer_state,
+        aux=aux,
         average=average,
         first_loss=jnp.zeros(loss.shape, loss.dtype),
     )
@@ -192,17 +195,17 @@ def advance(
     Returns:
         The new state and the mean loss.
     """
-    restricted = _restricted(key, objective, optimizer)
+    restricted = _restricted(objective, optimizer)
     step_key = jax.random.fold_in(key, STEP_STREAM)
 
     def step(state: State, _: None) -> tuple[State, Float[Array, ""]]:
-        fraction = state.step / settings.steps
-        loss, gradient = jax.value_and_grad(lambda params: objective.loss(jax.random.fold_in(step_key, state.step), params, fraction))(
-            state.params
-        )
+        def loss_of(params: Any) -> Float[Array, ""]:
+            return objective.loss(jax.random.fold_in(step_key, state.step), params, state.step / settings.steps, state.aux)
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.params)
         with jax.numpy_dtype_promotion("standard"):
             updates, optimizer_state = restricted.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = optax.apply_updates(state.params, objective.project(updates, state.aux))
         average = None
         if state.average is not None:
             rate = 1 / jnp.maximum(state.step + 1 - settings.average_from, 1).astype(loss.dtype)
@@ -211,6 +214,7 @@ def advance(
             step=state.step + 1,
             params=params,
             optimizer=optimizer_state,
+            aux=state.aux,
             average=average,
             first_loss=jnp.where(state.step == 0, loss, state.first_loss),
         )
@@ -233,51 +237,14 @@ def finish(settings: Settings, state: State, history: Float[Array, " records"]) 
         The outcome.
     """
     params = state.average if settings.average_last else state.params
-    finite = jnp.all(jnp.isfinite(history))
-    for leaf in jax.tree.leaves(params):
-        finite &= jnp.all(jnp.isfinite(leaf))
+    finite = all_finite((history, params))
     return Trained(params=params, history=history, diverged=~finite | (history[-1] > DIVERGENCE_FACTOR * state.first_loss))
 
 
-def initial_params(key: Key[Array, ""], dim: int, std: ArrayLike = 0.05, dtype: DTypeLike | None = None) -> Params:
-    """Draw the published initialisation: every entry of V and Q normal with mean 0.
-
-    Args:
-        key: randomness.
-        dim: dimension d.
-        std: standard deviation of an entry.
-        dtype: floating type; by default that of JAX.
-
-    Returns:
-        The parameters.
-
-    References:
-        Lee, Sohn, Lee, arXiv 2602.23197, experiment on linear regression.
-
-    Example:
-        >>> import jax
-        >>> initial_params(jax.random.key(0), dim=5).value.shape
-        (7, 7)
-    """
-    dtype = jnp.result_type(float) if dtype is None else dtype
-    size = checks.as_count("dim", dim) + 2
-    value_key, query_key_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    return Params(
-        value=jnp.asarray(std, dtype) * jax.random.normal(value_key, (size, size), dtype),
-        query_key=jnp.asarray(std, dtype) * jax.random.normal(query_key_key, (size, size), dtype),
-    )
-
-
-def _restricted(key: Key[Array, ""], objective: Objective, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The optimiser on the trainable leaves alone, its updates kept inside the constraint."""
+def _restricted(objective: Objective, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimiser on the trainable leaves alone."""
 
     def labels(params: Any) -> Any:
-        def label(path: tuple[Any, ...], _: Array) -> str:
-            return "train" if objective.trainable in ("all", path[-1].name) else "freeze"
+        return jax.tree.map(lambda inside: "train" if inside else "freeze", mask(objective.model, params, objective.trainable))
 
-        return jax.tree_util.tree_map_with_path(label, params)
-
-    restricted = optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, labels)
-    if objective.within is None:
-        return restricted
-    return optax.chain(restricted, stay_in_argmin(jax.random.fold_in(key, CONSTRAINT_STREAM), objective.within))
+    return optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, labels)

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from lsa_jax import checks, covariances, lineage, optima, priors
+from lsa_jax import checks, covariances, experiment, optima, priors
 from lsa_jax.claims.settings import Settings
 from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.regimes import PAPER, Given
+from lsa_jax.setting import Setting
 
 CHUNKS = 50
 """Independent parts of a simulation whose spread gives the standard error of a statistic that is no mean."""
@@ -30,9 +32,13 @@ SMALLEST_GAP = 1e-10
 
 
 @jax.jit
-def _optima(setting: lineage.Setting, target_task: Float[Array, " dim"], num_shots: ArrayLike) -> dict[str, Params]:
+def _optima(
+    problem: LinearRegression, prior: TaskPrior, target_task: Float[Array, " dim"], pretraining_shots: ArrayLike, num_shots: ArrayLike
+) -> dict[str, Params]:
     """The closed forms as one program."""
-    return {regime: form() for regime, form in lineage.closed_forms(setting, target_task, num_shots).items()}
+    setting = Setting(dim=problem.dim, pretraining_shots=pretraining_shots, init_std=PUBLISHED_INIT)
+    start = Given(problem, experiment.pretrained_optimum(setting, problem, prior), target_task, num_shots)
+    return {regime.name: regime.optimum(start) for regime in PAPER if regime.optimum is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +60,6 @@ class Case:
         """The floor of every error."""
         return float(self.problem.noise_std**2)
 
-    def lineage_setting(self, pretraining_shots: ArrayLike) -> lineage.Setting:
-        """Return what a lineage of this case is trained in, at the published rate and initialisation."""
-        return lineage.Setting(
-            problem=self.problem,
-            prior=self.prior,
-            pretraining_shots=pretraining_shots,
-            learning_rate=PUBLISHED_RATE,
-            init_std=PUBLISHED_INIT,
-        )
-
     def key(self, *tags: int) -> Key[Array, ""]:
         """Return the randomness of one simulation."""
         key = jax.random.fold_in(jax.random.key(self.settings.seed), SIMULATION_STREAM)
@@ -77,7 +73,8 @@ class Case:
 
     def optima(self, pretraining_shots: ArrayLike, shots: ArrayLike) -> dict[str, Params]:
         """Return the closed-form optimum of each regime, at the scale gradient descent ends at."""
-        return _optima(self.lineage_setting(jnp.asarray(pretraining_shots, float)), self.target_task, jnp.asarray(shots, float))
+        given = self.problem, self.prior, self.target_task
+        return _optima(*given, jnp.asarray(pretraining_shots, float), jnp.asarray(shots, float))
 
     def simulate(self, tag: int, params: Params, task: Float[Array, " dim"], shots: ArrayLike, times: int = 1) -> RiskEstimate:
         """Simulate an n-shot error, with so many times the setting's number of prompts."""

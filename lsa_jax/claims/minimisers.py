@@ -8,11 +8,12 @@ import scipy.integrate
 import scipy.optimize
 from jaxtyping import Array, Float, Key
 
-from lsa_jax import lineage, objectives, optima
+from lsa_jax import objectives, optima
 from lsa_jax.claims.case import PUBLISHED_INIT, Case
 from lsa_jax.claims.findings import Finding
 from lsa_jax.population import prior_risk, risk_function
 from lsa_jax.problem import Params
+from lsa_jax.regimes import reached_scale
 
 STARTS = 16
 """Random starts of the search for a lower pretraining loss."""
@@ -117,7 +118,7 @@ def where_full_ends(case: Case) -> list[Finding]:
         Finding(
             case="scale w",
             exact=predicted,
-            numerical=float(lineage.reached_scale(end, case.target_task)),
+            numerical=float(reached_scale(end, case.target_task)),
             tolerance=FLOW_TOLERANCE,
         ),
         Finding(

@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lsa_jax import empirical, lineage, optima, priors, prompts, training
+from lsa_jax import empirical, experiment, optima, priors, prompts, training
 from lsa_jax.attention import predict_from_gram
-from lsa_jax.claims.case import Case
+from lsa_jax.claims.case import PUBLISHED_RATE, Case
 from lsa_jax.claims.value_minimum import fitted_value
+from lsa_jax.experiment import Lineage
 from lsa_jax.population import population_risk
 from lsa_jax.problem import Params
+from lsa_jax.regimes import Family, reached_scale
+from lsa_jax.setting import Setting
 
 LAWS = {"uniform": prompts.uniform, "Rademacher": prompts.rademacher, "Student t, 13 degrees of freedom": prompts.student_t(13.0)}
 POOLS = (1000, 100_000)
@@ -160,7 +163,7 @@ def _published_optimiser(case: Case) -> Sensitivity:
     start = case.optima(case.settings.pretraining_shots, case.settings.shots)["pretrained"]
     ended = fine_tuned(case, start, "full", PUBLISHED_STEPS)
     flow = float(optima.conserved_scale(case.problem, case.target_task, start))
-    return Sensitivity("published optimiser, not flow", "scale w of full", flow, float(lineage.reached_scale(ended, case.target_task)))
+    return Sensitivity("published optimiser, not flow", "scale w of full", flow, float(reached_scale(ended, case.target_task)))
 
 
 def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
@@ -175,11 +178,12 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
     Returns:
         The trained parameters.
     """
-    protocol = lineage.Protocol(case.settings.dim, "population", steps, 1, 0, "sgd", "constant")
-    setting = case.lineage_setting(case.settings.pretraining_shots)
-    seed = lineage.draw_seed(jnp.uint32(case.settings.seed), protocol, case.problem, case.target_task)
-    parent = training.Trained(params=start, history=jnp.zeros(protocol.training.num_records), diverged=jnp.zeros((), bool))
-    return lineage.train(protocol, setting, seed, regime, case.settings.shots, parent).params
+    setting = Setting(dim=case.settings.dim, steps=steps, decay="constant", learning_rate=PUBLISHED_RATE, seed=case.settings.seed)
+    lineage = Lineage(problem=case.problem, prior=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None)
+    records = experiment.schedule(setting).num_records
+    parent = training.Trained(params=start, history=jnp.zeros(records), diverged=jnp.zeros((), bool))
+    known = {"fine_tuning_shots": case.settings.shots}
+    return experiment.train(setting, lineage, Family.of().by_name[regime], known, parent).params
 
 
 def _risk(case: Case, params: Params) -> float:

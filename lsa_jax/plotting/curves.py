@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.typing import LineStyleType
 
 from lsa_jax.plotting.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
-from lsa_jax.plotting.summaries import AXES, varying
+from lsa_jax.plotting.summaries import axes_of, varying
+from lsa_jax.setting import symbol_of
 
 MAX_ROWS, MAX_TASKS = 4, 5
-FINE_TUNING_SHOTS = r"$n_\mathrm{ft}$"
-"""Letter of the number of fine-tuning shots, which has none in the paper."""
+SUMMARY = ("theory", "trained", "half_width", "num_seeds", "num_left_out", "row")
+"""Columns of the numbers of a figure that are no axes."""
 
 Item = TypeVar("Item")
 Look = tuple[str, str, LineStyleType]
@@ -69,11 +70,11 @@ def facets(numbers: pd.DataFrame, against: str) -> Facets:
         >>> chosen.drawn["dim"].tolist(), chosen.total
         ([1, 3, 5, 7], 7)
     """
-    axes = [axis for axis in varying(numbers, AXES) if axis != against]
+    axes = [axis for axis in varying(numbers, axes_of(numbers)) if axis not in {against, *SUMMARY}]
     if not axes:
         return Facets(axes, pd.DataFrame(index=[0]), 1)
-    combinations = numbers[axes].drop_duplicates()
-    trained = numbers.loc[numbers["trained"].notna(), axes].drop_duplicates()
+    combinations = numbers[axes].dropna().drop_duplicates()
+    trained = numbers.loc[numbers["trained"].notna(), axes].dropna().drop_duplicates()
     candidates = combinations if trained.empty else trained
     return Facets(axes, pd.DataFrame(evenly(list(candidates.itertuples(index=False)), MAX_ROWS)), len(combinations))
 
@@ -149,7 +150,8 @@ def _of_table(numbers: pd.DataFrame) -> list[Curve]:
     evaluated = numbers["evaluation_shots"]
     tuned = numbers["fine_tuning_shots"]
     if tuned.isin(evaluated).all():
-        few, name = evaluated == tuned, f"{FINE_TUNING_SHOTS}-shot" if tuned.nunique() > 1 else shots_name(float(tuned.iloc[0]))
+        several = tuned.nunique() > 1
+        few, name = evaluated == tuned, f"{symbol_of('fine_tuning_shots')}-shot" if several else shots_name(float(tuned.iloc[0]))
     else:
         number = evaluated[np.isfinite(evaluated)].max()
         number = number if number > 0 else np.inf

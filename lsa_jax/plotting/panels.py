@@ -13,6 +13,9 @@ from lsa_jax.plotting.style import POINTS
 FIRST_POINTS, MOST_POINTS = 4, 12
 """Points that are always drawn, and those along the width of a panel that can be told apart."""
 
+DENSE = 5
+"""Places from which on theory is joined by a line: a line through fewer says what was not computed."""
+
 FLOOR: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": "-", "zorder": 0}
 """How the noise floor is drawn."""
 
@@ -36,10 +39,12 @@ def draw_panel(axes: Axes, lines: list[Curve], against: str, scale: Scale) -> No
 
 
 def _draw_theory(axes: Axes, numbers: pd.DataFrame, line: Curve) -> None:
-    """Draw the theory as a line, and where the axis is infinite as a dash of its own."""
+    """Draw the theory as a line where it is known densely, else, and where the axis is infinite, as dashes of their own."""
     finite, limit = numbers[~numbers["infinite"]], numbers[numbers["infinite"]]
-    axes.plot(finite["place"], finite["theory"], color=line.color, linestyle=line.linestyle, zorder=2)
-    axes.plot(limit["place"], limit["theory"], color=line.color, linestyle="none", marker="_", markersize=9, markeredgewidth=1.2, zorder=2)
+    if len(finite) >= DENSE:
+        axes.plot(finite["place"], finite["theory"], color=line.color, linestyle=line.linestyle, zorder=2)
+    apart = limit if len(finite) >= DENSE else numbers
+    axes.plot(apart["place"], apart["theory"], color=line.color, linestyle="none", marker="_", markersize=9, markeredgewidth=1.2, zorder=2)
 
 
 def _draw_points(axes: Axes, numbers: pd.DataFrame, line: Curve) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
-from lsa_jax.plotting.style import FULL_WIDTH, POINTS, STYLE, TASKS, TITLES, confidence_interval
+from lsa_jax.plotting.style import FULL_WIDTH, POINTS, STYLE, TASKS, confidence_interval, title_of
 
 
 def plot_regimes(curves: pd.DataFrame, noise_variance: float) -> Figure:
@@ -28,7 +28,7 @@ def plot_regimes(curves: pd.DataFrame, noise_variance: float) -> Figure:
             1, len(regimes), figsize=(FULL_WIDTH, 2.3), sharex=True, sharey=True, squeeze=False, layout="constrained"
         )
         for axes, regime in zip(panels[0], regimes, strict=True):
-            axes.set_title(TITLES[regime])
+            axes.set_title(title_of(regime))
             if noise_variance:
                 axes.axhline(noise_variance, color="0.6", linewidth=0.8, zorder=0)
             for test_task in TASKS:

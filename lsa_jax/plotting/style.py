@@ -1,10 +1,13 @@
 """What all figures share: sizes, colours, titles and the interval of a mean."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from lsa_jax.regimes import PAPER
 
 FULL_WIDTH, COLUMN_WIDTH = 6.75, 3.25
 """Widths of an ICML page and of one of its columns in inches."""
@@ -27,14 +30,8 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 """Okabe and Ito's colour-blind safe colours."""
 
-TITLES = {
-    "pretrained": "(a) pretrained",
-    "full": "(b) full",
-    "value": "(c) value",
-    "value_auxiliary": "(d) value + auxiliary",
-    "value_annealed": "value, annealed",
-}
-"""Panel titles of the regimes, in the order of the panels."""
+TITLES = {regime.name: regime.title for regime in PAPER}
+"""Panel titles of the paper's regimes, in the order of the panels."""
 
 TASKS = {"target": (BLUE, "o", r"$\theta_0$ (target)"), "opposite": (VERMILION, "s", r"$-\theta_0$ (unseen)")}
 """Colour, marker and label of the two test tasks of the paper."""
@@ -51,6 +48,28 @@ LOOKS = {
 MARKS: dict[str, Any] = {"markersize": 3.5, "markerfacecolor": "white", "markeredgewidth": 0.8}
 POINTS: dict[str, Any] = {**MARKS, "linestyle": "none", "elinewidth": 0.8}
 """How simulated or trained models are drawn: their marks, and these with error bars."""
+
+
+def title_of(regime: str) -> str:
+    """Return the panel title of a regime: the paper's, or the name of one's own."""
+    return TITLES.get(regime, regime.replace("_", " "))
+
+
+def regimes_in_order(found: Iterable[str]) -> list[str]:
+    """Return regimes in the order of their panels: the paper's, then one's own as they come.
+
+    Args:
+        found: names of regimes, repeated or not.
+
+    Returns:
+        Each of them once.
+
+    Example:
+        >>> regimes_in_order(["gentle", "value", "pretrained", "value"])
+        ['pretrained', 'value', 'gentle']
+    """
+    names = dict.fromkeys(map(str, found))
+    return [*(name for name in TITLES if name in names), *(name for name in names if name not in TITLES)]
 
 
 def confidence_interval(values: pd.Series, level: float = 0.95) -> float:

@@ -12,28 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsa_jax.errors import InputError
-from lsa_jax.plotting.curves import FINE_TUNING_SHOTS, Curve, Facets, curves, facets
+from lsa_jax.plotting.curves import Curve, Facets, curves, facets
 from lsa_jax.plotting.panels import FLOOR, draw_panel
 from lsa_jax.plotting.scales import decades, horizontal_scale, set_error_scale, tick_label
-from lsa_jax.plotting.style import COLUMN_WIDTH, FULL_WIDTH, STYLE, TITLES
+from lsa_jax.plotting.style import COLUMN_WIDTH, FULL_WIDTH, STYLE, regimes_in_order, title_of
+from lsa_jax.setting import label_of, symbol_of
 
-SYMBOLS = {
-    "dim": "$d$",
-    "pretraining_shots": "$m$",
-    "fine_tuning_shots": FINE_TUNING_SHOTS,
-    "noise_std": r"$\sigma$",
-    "covariance": r"$\Sigma$",
-}
-"""Axes that have a letter."""
-
-LABELS = {
-    "evaluation_shots": "number of shots $n$",
-    "cosine": r"cosine to $\theta_0$",
-    "dim": "dimension $d$",
-    "noise_std": r"noise $\sigma$",
-    "pretraining_shots": "pretraining shots $m$",
-    "fine_tuning_shots": f"fine-tuning shots {FINE_TUNING_SHOTS}",
-}
 GREY = "0.35"
 LETTER, HANDLE = 0.05, 8
 """Width of a letter of the legend in inches, and of the line before it in letters."""
@@ -72,7 +56,7 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
     if not lines:
         raise InputError(f"numbers hold no target or opposite test task; a figure against {against} wants one: evaluate cosine 1 or -1")
     used = pd.concat([line.numbers for line in lines])
-    regimes = [regime for regime in TITLES if regime in set(used["regime"])]
+    regimes = regimes_in_order(used["regime"])
     width, num_rows = FULL_WIDTH if len(regimes) > 1 else COLUMN_WIDTH, len(shown.drawn)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, 2.4 if num_rows == 1 else 0.8 + 1.3 * num_rows), layout="constrained")
@@ -87,10 +71,15 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
 
 
 def _of_rows(numbers: pd.DataFrame, shown: Facets, against: str) -> pd.DataFrame:
-    """The numbers of the combinations drawn, with the row each is in; only finite numbers of shots are drawn along."""
+    """The numbers of the combinations drawn, with the row each is in: in every row for a regime that does not have an axis."""
     finite = numbers[np.isfinite(numbers["evaluation_shots"])] if against == "evaluation_shots" else numbers
-    rows = shown.drawn.assign(row=range(len(shown.drawn)))
-    return finite.merge(rows, on=shown.axes) if shown.axes else finite.assign(row=0)
+    found = []
+    for row, (_, wanted) in enumerate(shown.drawn.iterrows()):
+        inside = pd.Series(data=True, index=finite.index)
+        for axis in shown.axes:
+            inside &= finite[axis].isna() | (finite[axis] == wanted[axis])
+        found.append(finite[inside].assign(row=row))
+    return pd.concat(found, ignore_index=True)
 
 
 def _part(line: Curve, row: int, regime: str) -> Curve:
@@ -118,13 +107,13 @@ def _near_floor(numbers: pd.DataFrame) -> np.ndarray:
 def _label(panels: np.ndarray, regimes: list[str], shown: Facets, against: str) -> None:
     """Write the regimes above, the settings of each row at its right, and the axes."""
     for axes, regime in zip(panels[0], regimes, strict=True):
-        axes.set_title(TITLES[regime], fontsize=8 if len(regimes) < 5 else 7)
+        axes.set_title(title_of(regime), fontsize=8 if len(regimes) < 5 else 7)
     for axes in panels[-1]:
-        axes.set_xlabel(LABELS.get(against, against.replace("_", " ")))
+        axes.set_xlabel(label_of(against))
     for axes in panels[:, 0]:
         axes.set_ylabel("$n$-shot error" if against == "evaluation_shots" else "error")
     for axes, (_, settings) in zip(panels[:, -1], shown.drawn.iterrows(), strict=True):
-        parts = [f"{SYMBOLS.get(axis, axis.replace('_', ' '))} = {_text(settings[axis])}" for axis in shown.axes]
+        parts = [f"{symbol_of(axis)} = {_text(settings[axis])}" for axis in shown.axes]
         text = "\n".join(textwrap.wrap(", ".join(parts), 34))
         axes.annotate(text, (1, 0.5), (4, 0), xycoords="axes fraction", textcoords="offset points", rotation=270, va="center", fontsize=7)
 

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lsa_jax import exit_codes
-from lsa_jax.reproduce.experiment import PHASES
-from lsa_jax.reproduce.run import Outcome, Report, reproduce
+from lsa_jax.reproduce.run import SWEEP, Outcome, Report, reproduce
 from lsa_jax.reproduce.settings import Settings
+from lsa_jax.sweeps.run import Progress as Done
 
 TABLE_WIDTH = 130
 ERROR_NAMES = {
@@ -36,23 +36,18 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
     Returns:
         The exit code.
     """
-    errors, console, seen = Console(stderr=True), wide_console(), set[str]()
+    errors, console = Console(stderr=True), wide_console()
     if not quiet:
         errors.print(f"{preset}: {describe(settings)}", highlight=False, soft_wrap=True)
     try:
-        with progress(errors, settings, disable=quiet) as report_progress:
-
-            def report(phase: str, done: int, total: int) -> None:
-                seen.add(phase)
-                report_progress(phase, done, total)
-
+        with progress(errors, disable=quiet) as report:
             outcome = reproduce(settings, out, force=force, figure=figure, report=report)
     except KeyboardInterrupt:
-        kept = [phase for phase in PHASES if phase in seen and (out / "params" / f"{phase}.npz").exists()]
+        kept = len(list((out / SWEEP / "chunks").glob("*.parquet")))
         if not kept:
             errors.print("interrupted before anything was finished", highlight=False)
             return exit_codes.INTERRUPTED
-        errors.print(f"interrupted; {', '.join(kept)} kept in {out}: run the same command to go on", highlight=False, soft_wrap=True)
+        errors.print(f"interrupted; finished seeds are kept in {out}: run the same command to go on", highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE
     print_outcome(console, outcome)
     console.print(f"\nfigure, numbers and parameters: {out}", highlight=False, soft_wrap=True)
@@ -80,7 +75,7 @@ def exit_code(outcome: Outcome) -> int:
     """
     if any(seeds for reasons in outcome.failures.values() for seeds in reasons.values()):
         return exit_codes.SOME_RUNS_FAILED
-    return exit_codes.DONE if (outcome.claims["verdict"] == "agrees").all() else exit_codes.CLAIM_FAILED
+    return exit_codes.DONE if outcome.claims["verdict"].isin(["agrees", "no theory"]).all() else exit_codes.CLAIM_FAILED
 
 
 def describe(settings: Settings) -> str:
@@ -110,7 +105,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         console: where to print.
         outcome: what the reproduction found.
     """
-    table = Table(title=f"n-shot errors, few-shot at n = {outcome.experiment.settings.fine_tuning_shots}", title_justify="left")
+    table = Table(title=f"n-shot errors, few-shot at n = {outcome.settings.fine_tuning_shots}", title_justify="left")
     table.add_column("regime", no_wrap=True)
     table.add_column("error", no_wrap=True)
     for heading in ("paper's limit", "exact optimum", "trained", "± SE", "simulated", "excess", "bound"):
@@ -126,7 +121,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             f"full: scale w/v_y {_with_error(scales['trained'])} as trained, {_with_error(scales['conserved'])} by the conserved quantity",
             highlight=False,
         )
-    if outcome.experiment.settings.optimizer == "adam":
+    if outcome.settings.optimizer == "adam":
         console.print("full: Adam conserves nothing, so its exact optimum above is the one at each run's own scale", highlight=False)
     for regime, reasons in outcome.failures.items():
         for reason, seeds in reasons.items():
@@ -135,34 +130,31 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 
 @contextlib.contextmanager
-def progress(console: Console, settings: Settings, *, disable: bool) -> Generator[Report]:
-    """Show a bar over all phases with the time left.
+def progress(console: Console, *, disable: bool) -> Generator[Report]:
+    """Show a bar over all models with the time left.
 
     Args:
         console: where to draw it.
-        settings: settings of the reproduction.
         disable: draw nothing.
 
     Yields:
         The function that moves it.
     """
     columns = (
-        TextColumn("{task.description:<15}"),
+        TextColumn("{task.description:<10}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("elapsed"),
+        TextColumn("models, elapsed"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
     with Progress(*columns, console=console, disable=disable) as bar:
-        task = bar.add_task("preparing", total=None)
+        task = bar.add_task("training", total=None)
 
-        def report(phase: str, done: int, total: int) -> None:
-            before = PHASES.index(phase) * total
-            bar.update(task, description=phase, completed=before + done, total=len(PHASES) * total)
-            if phase == PHASES[-1] and done == total:
-                bar.update(task, description="evaluating")
+        def report(done: Done) -> None:
+            finished = done.done >= done.total
+            bar.update(task, description="evaluating" if finished else "training", completed=done.done, total=done.total)
 
         yield report
 
@@ -171,6 +163,9 @@ def _cells(claim: pd.Series) -> tuple[str, ...]:
     """Numbers of one claim as text."""
     if claim["verdict"] == "no model":
         return f"{claim['paper_limit']:.4f}", f"{claim['exact']:.4f}", "-", "-", "-", "-", "-", "[red]no model[/red]"
+    if claim["verdict"] == "no theory":
+        cells = f"{claim['paper_limit']:.4f}", "-", "-", f"{claim['standard_error']:.4f}", f"{claim['simulated']:.4f}", "-", "-"
+        return *cells, "no theory"
     verdict = "agrees" if claim["verdict"] == "agrees" else "[red]differs[/red]"
     return (
         f"{claim['paper_limit']:.4f}",

@@ -13,6 +13,8 @@ class Settings:
 
     dim: int = 5
     """Dimension d of the covariates."""
+    model: str = "linear"
+    """Model: linear (one layer of linear attention), softmax, or FILE.py:NAME for one's own."""
     pretraining_shots: int = 20
     """Examples m in a pretraining prompt."""
     fine_tuning_shots: int = 20

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
-from lsa_jax import lineage, optima
+from lsa_jax import optima
 from lsa_jax.claims.case import Case
 from lsa_jax.claims.sensitivity import fine_tuned
 from lsa_jax.population import population_risk, risk_function
 from lsa_jax.problem import Params
+from lsa_jax.regimes import reached_scale
 from lsa_jax.studies.setting import published
 
 CONSERVED = (-4.0, -1.0, -0.0875, 2.0, 8.0)
@@ -52,7 +53,7 @@ def _follow(case: Case, start: Params) -> dict[str, Float[Array, " kept"]]:
 
     def keep(params: Params, _: None) -> tuple[Params, dict[str, Array]]:
         kept = {
-            "w": lineage.reached_scale(params, case.target_task),
+            "w": reached_scale(params, case.target_task),
             "value_label": params.value[-1, -1],
             "bias": params.query_key[0, 0],
             "block": jnp.trace(params.query_key[1:-1, 1:-1]) / case.settings.dim,

@@ -1,176 +1,158 @@
-"""Compiled programs: one for each training phase and one for measuring, for batches of one size spread over the devices."""
+"""A group's programs at one batch size: run for a batch, or compiled ahead for what they take."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
-from lsa_jax import lineage, precision, priors
-from lsa_jax.batching import vmap_last
-from lsa_jax.lineage import Model, Protocol
-from lsa_jax.problem import Params
-from lsa_jax.sweeps import program as programs
-from lsa_jax.sweeps.program import Common, Lineages, Measured, Program
+from lsa_jax.regimes import Branch, Regime
+from lsa_jax.setting import STATIC, TRACED, Setting
+from lsa_jax.sweeps import laws as laws_of
+from lsa_jax.sweeps import program
+from lsa_jax.sweeps.laws import Laws
+from lsa_jax.sweeps.plan import Group
+from lsa_jax.sweeps.program import Grid, Measured, Static
+from lsa_jax.sweeps.spec import Spec
 from lsa_jax.training import Trained
-
-LARGEST_DIM_BATCH_LAST = 12
-"""Largest dimension for which a CPU gains from keeping the batch last; above it matrix products pay."""
-
-SPLIT, WHOLE = PartitionSpec("lineage"), PartitionSpec()
-"""What is spread over the devices, and what each of them has whole."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a batch came to: one measurement a model, and which lineages missed the pretraining minimum."""
+    """What a batch came to: one measurement and one trained model by branch, and which lineages missed the pretraining minimum."""
 
-    measured: dict[Model, Measured]
+    measured: dict[Branch, Measured]
+    trained: dict[Branch, Trained]
     above_minimum: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
-class Compiled:
-    """The compiled code of a program for one batch size: a part for each training phase and for each kind of measurement."""
-
-    program: Program
-    batch_size: int
-    mesh: Mesh
-    phases: dict[str, Any]
-    measure: Any
-    landing: Any
-
-    def __call__(self, lineages: Lineages, common: Common) -> Outcome:
-        """Train and measure a batch."""
-        lineages = jax.device_put(lineages, NamedSharding(self.mesh, SPLIT))
-        common = jax.device_put(common, NamedSharding(self.mesh, WHOLE))
-        trained: dict[Model, Trained] = {}
-        for model in self.program.phases:
-            parent = lineage.PARENTS[model[0]]
-            start = None if parent is None else trained[parent, None]
-            trained[model] = jax.block_until_ready(self.phases[model[0]](lineages, common, _shots(common, model), start))
-        measured = {}
-        for model in self.program.models:
-            regime = np.int32(lineage.place(model[0]))
-            measured[model] = jax.device_get(self.measure(lineages, common, regime, _shots(common, model), trained.get(model)))
-        missed = np.zeros(self.batch_size, bool)
-        if self.landing is not None:
-            missed = jax.device_get(self.landing(lineages, common, trained[programs.PRETRAINED]))
-        return Outcome(measured=measured, above_minimum=missed)
-
-    @property
-    def memory(self) -> int:
-        """Bytes that its largest part and the trained models take on each device; 0 where the compiler does not tell."""
-        parts = (*self.phases.values(), self.measure, *([self.landing] if self.landing else []))
-        analyses = [part.memory_analysis() for part in parts]
-        known = [part for part in analyses if part is not None]
-        kept = len(self.program.phases) * max((part.output_size_in_bytes for part in known), default=0)
-        return kept + max((part.temp_size_in_bytes + part.argument_size_in_bytes + part.output_size_in_bytes for part in known), default=0)
-
-
-def compiled(program: Program, batch_size: int, mesh: Mesh) -> Compiled:
-    """Compile a program for a batch size, in the floating type and precision that JAX is set to; what is known is not compiled again.
+class Programs:
+    """All programs of a group, with the arguments that all batches share.
 
     Args:
-        program: the program.
-        batch_size: lineages in a batch, a multiple of the number of devices.
-        mesh: the devices to spread them over.
+        group: the group.
+        static: what their code depends on.
+        forms: the regimes whose optimum has a closed form here.
+        laws: what all lineages share.
+        grid: where models are measured.
+        landing: whether the pretraining minimum is known.
+    """
+
+    group: Group
+    static: Static
+    forms: tuple[Regime, ...]
+    laws: Laws
+    grid: Grid
+    landing: bool
+
+    def run(self, first: int, last: int, size: int) -> Outcome:
+        """Train and measure lineages of the group.
+
+        Args:
+            first: the first lineage.
+            last: the one after the last.
+            size: size of the batch, a multiple of the number of devices; the last lineage is repeated to fill it.
+
+        Returns:
+            The outcome, on the host.
+        """
+        (laws, grid), traced = program.placed(self.static, (self.laws, self.grid), self.traced(first, last, size))
+        trained: dict[Branch, Trained] = {}
+        for branch in self.group.trainings:
+            parent = self.group.family.parent(branch)
+            start = None if parent is None else trained[parent]
+            regime = self.group.family.by_name[branch.regime]
+            trained[branch] = jax.block_until_ready(program.train(self.static, regime, traced, laws, self._knobs(branch), start))
+        measured = {}
+        for branch in dict.fromkeys(self.group.models.values()):
+            fixed, which = self._measuring(branch)
+            measured[branch] = jax.device_get(program.measure(*fixed, traced, laws, grid, *which, trained.get(branch)))
+        missed, root = np.zeros(size, bool), self.group.family.branch("pretrained", {})
+        if self.landing and root in trained:
+            missed = jax.device_get(program.above_minimum(self.static, traced, laws, trained[root]))
+        return Outcome(measured=measured, trained=trained, above_minimum=missed)
+
+    def memory(self, size: int) -> int:
+        """Return the bytes that the largest program and the trained models take on each device at a batch size; 0 where nothing is told."""
+        known = [one for one in (part.memory_analysis() for part in self._compiled(size)) if one is not None]
+        kept = len(self.group.trainings) * max((part.output_size_in_bytes for part in known), default=0)
+        return kept + max((part.temp_size_in_bytes + part.argument_size_in_bytes + part.output_size_in_bytes for part in known), default=0)
+
+    def traced(self, first: int, last: int, size: int) -> dict[str, np.ndarray]:
+        """Return the traced knobs of lineages as arrays, the last one repeated to fill the batch."""
+        rows = self.group.lineages.iloc[np.minimum(np.arange(first, first + size), last - 1)]
+        real = jnp.result_type(float)
+        return {name: np.asarray(rows[name], np.uint32 if name == "seed" else real) for name in TRACED}
+
+    def _knobs(self, branch: Branch) -> Mapping[str, Any]:
+        """The values of the knobs that a regime itself reads."""
+        read = self.group.family.by_name[branch.regime].knobs
+        return {name: np.asarray(value, jnp.result_type(float)) for name, value in branch.values if name in read}
+
+    def _measuring(self, branch: Branch) -> tuple[tuple[Static, tuple[Regime, ...]], tuple[Any, ...]]:
+        """What is static in measuring a model, and what tells it from the others."""
+        regime = self.group.family.by_name[branch.regime]
+        known = regime in self.forms
+        shots = branch.knobs.get("fine_tuning_shots", 1.0)
+        which = np.int32(self.forms.index(regime) if known else 0), np.uint32(regime.stream), np.asarray(shots, jnp.result_type(float))
+        return (self.static, self.forms if known else ()), which
+
+    def _compiled(self, size: int) -> list[Any]:
+        """The programs compiled for a batch size, from the shapes of their arguments; calling them later compiles nothing again."""
+        whole, split = (NamedSharding(self.static.mesh, place) for place in (program.WHOLE, program.SPLIT))
+        laws, grid, traced = _shapes(self.laws, whole), _shapes(self.grid, whole), _shapes(self.traced(0, 1, size), split)
+        trained: dict[str, Any] = {}
+        lowered = []
+        for branch in self.group.trainings:
+            regime = self.group.family.by_name[branch.regime]
+            if branch.regime not in trained:
+                start = None if regime.start is None else trained[regime.start]
+                lowered.append(program.train.lower(self.static, regime, traced, laws, self._knobs(branch), start))
+                trained[branch.regime] = _shapes(lowered[-1].out_info, split)
+        for branch in {self._measuring(branch)[0]: branch for branch in self.group.models.values()}.values():
+            fixed, which = self._measuring(branch)
+            lowered.append(program.measure.lower(*fixed, traced, laws, grid, *which, trained.get(branch.regime)))
+        if self.landing and "pretrained" in trained:
+            lowered.append(program.above_minimum.lower(self.static, traced, laws, trained["pretrained"]))
+        return [part.compile() for part in lowered]
+
+
+def _shapes(tree: Any, sharding: NamedSharding) -> Any:
+    """Shapes and types of arrays, placed on the devices."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+
+def programs_of(group: Group, spec: Spec, mesh: Mesh) -> Programs:
+    """Return the programs of a group, in the floating type and precision that JAX is set to.
+
+    Args:
+        group: the group.
+        spec: the sweep it belongs to.
+        mesh: the devices over which lineages are spread.
 
     Returns:
-        The compiled code.
+        The programs.
     """
-    setting = batch_size, mesh, jnp.result_type(float), precision.current()
-    shape = program.prior_family, program.num_fine_tuning_shots, program.num_evaluation_shots, program.num_tasks
-    trained = dict.fromkeys(regime for regime, _ in program.phases)
-    return Compiled(
-        program=program,
-        batch_size=batch_size,
-        mesh=mesh,
-        phases={regime: _phase(program.protocol, regime, shape, *setting) for regime in trained},
-        measure=_measure(dataclasses.replace(program, models=()), shape, *setting),
-        landing=_landing(program.protocol, shape, *setting) if trained else None,
+    real = jnp.result_type(float)
+    static = Setting(**{name: getattr(group.setting, name) for name in STATIC})
+    rows = group.rows(spec)
+    finite = rows.evaluation is not None
+    simulated = [shots for shots in spec.simulation_shots if not finite or math.isfinite(shots)]
+    known = laws_of.has_minimiser(group.setting)
+    return Programs(
+        group=group,
+        static=Static(setting=static, rows=rows, simulation_prompts=spec.simulation_prompts, mesh=mesh),
+        forms=tuple(regime for regime in group.family.regimes if regime.optimum is not None) if known else (),
+        laws=laws_of.of(group.setting),
+        grid=Grid(
+            evaluation_shots=jnp.array(spec.evaluation_shots, real),
+            simulation_shots=jnp.array(simulated, real),
+            cosines=jnp.array(spec.cosines, real),
+        ),
+        landing=known and group.setting.trained,
     )
-
-
-def _shots(common: Common, model: Model) -> jax.Array:
-    """The number of fine-tuning examples of a model."""
-    return common.fine_tuning_shots[model[1] or 0]
-
-
-@functools.lru_cache(maxsize=256)
-def _phase(
-    protocol: Protocol, regime: str, shape: tuple[str, int, int, int], batch_size: int, mesh: Mesh, dtype: np.dtype, _precision: str
-) -> Any:
-    """The compiled training of one regime; floating type and precision are JAX's own settings and only tell the entries apart."""
-    small = protocol.gradient == "population" and protocol.dim <= LARGEST_DIM_BATCH_LAST
-    over_batch = vmap_last if small and mesh.devices.flat[0].platform == "cpu" else jax.vmap
-    one = functools.partial(programs.train, protocol, regime)
-
-    def run(lineages: Lineages, common: Common, shots: jax.Array, parent: Trained | None) -> Trained:
-        return over_batch(one, (None, 0, None, 0))(common, lineages, shots, parent)
-
-    lineages, common = _example(protocol, shape, batch_size, dtype)
-    parent = None if lineage.PARENTS[regime] is None else _trained(protocol, batch_size, dtype)
-    return _spread(run, mesh, (True, False, False, True), (lineages, common, jnp.ones((), dtype), parent))
-
-
-@functools.lru_cache(maxsize=256)
-def _measure(program: Program, shape: tuple[str, int, int, int], batch_size: int, mesh: Mesh, dtype: np.dtype, _precision: str) -> Any:
-    """The compiled measuring of models of any regime."""
-    one = functools.partial(programs.measure, program)
-
-    def run(lineages: Lineages, common: Common, regime: jax.Array, shots: jax.Array, trained: Trained | None) -> Measured:
-        return jax.vmap(one, (None, 0, None, None, 0))(common, lineages, regime, shots, trained)
-
-    lineages, common = _example(program.protocol, shape, batch_size, dtype)
-    trained = None if program.protocol.gradient == "closed_form" else _trained(program.protocol, batch_size, dtype)
-    return _spread(run, mesh, (True, False, False, False, True), (lineages, common, np.int32(0), jnp.ones((), dtype), trained))
-
-
-@functools.lru_cache(maxsize=256)
-def _landing(protocol: Protocol, shape: tuple[str, int, int, int], batch_size: int, mesh: Mesh, dtype: np.dtype, _precision: str) -> Any:
-    """The compiled test of where pretraining landed."""
-    one = functools.partial(programs.above_minimum, protocol)
-
-    def run(lineages: Lineages, common: Common, pretrained: Trained) -> jax.Array:
-        return jax.vmap(one, (None, 0, 0))(common, lineages, pretrained)
-
-    lineages, common = _example(protocol, shape, batch_size, dtype)
-    return _spread(run, mesh, (True, False, True), (lineages, common, _trained(protocol, batch_size, dtype)))
-
-
-def _spread(run: Callable[..., Any], mesh: Mesh, along: tuple[bool, ...], arguments: tuple[Any, ...]) -> Any:
-    """The compiled function whose marked arguments and results are spread over the devices; each works on its part alone."""
-    places = tuple(SPLIT if flag else WHOLE for flag in along)
-    shardings = tuple(NamedSharding(mesh, place) for place in places)
-    each = jax.shard_map(run, mesh=mesh, in_specs=places, out_specs=SPLIT, check_vma=False)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), arguments)
-    return jax.jit(each, in_shardings=shardings, out_shardings=NamedSharding(mesh, SPLIT)).lower(*shapes).compile()
-
-
-def _example(protocol: Protocol, shape: tuple[str, int, int, int], batch_size: int, dtype: np.dtype) -> tuple[Lineages, Common]:
-    """Arguments of the right shapes and types."""
-    prior_family, num_fine_tuning, num_evaluation, num_tasks = shape
-    one = np.ones(batch_size, dtype)
-    seeds = np.arange(batch_size, dtype=np.uint32)
-    lineages = Lineages(seed=seeds, noise_std=one, pretraining_shots=one, learning_rate=one, init_std=one)
-    common = Common(
-        covariance=jnp.eye(protocol.dim, dtype=dtype),
-        prior=jax.tree.map(lambda leaf: leaf.astype(dtype), priors.from_text(prior_family, protocol.dim)),
-        fine_tuning_shots=jnp.ones(num_fine_tuning, dtype),
-        evaluation_shots=jnp.ones(num_evaluation, dtype),
-        cosines=jnp.ones(num_tasks, dtype),
-    )
-    return lineages, common
-
-
-def _trained(protocol: Protocol, batch_size: int, dtype: np.dtype) -> Trained:
-    """A batch of trained models of the right shapes and types."""
-    matrix = np.zeros((batch_size, protocol.dim + 2, protocol.dim + 2), dtype)
-    params = jax.vmap(lambda value: Params(value=value, query_key=value))(matrix)
-    history = np.zeros((batch_size, protocol.training.num_records), dtype)
-    return Trained(params=params, history=jnp.asarray(history), diverged=jnp.zeros(batch_size, bool))

@@ -25,12 +25,12 @@ def operations(group: Group, spec: Spec) -> float:
     Returns:
         The number of operations.
     """
-    protocol, dim = group.protocol, group.protocol.dim
+    setting, dim = group.setting, group.setting.dim
     step = 30.0 * dim**3 + 100.0 * dim**2
-    if protocol.gradient == "sampled":
-        step = protocol.batch_size * (2000.0 + 12.0 * dim**2)
-    training = group.num_trained * protocol.steps * step
-    errors = len(group.models) * len(spec.cosines) * len(spec.evaluation_shots)
+    if setting.gradient == "sampled":
+        step = setting.batch_size * (2000.0 + 12.0 * dim**2)
+    training = len(group.trainings) * setting.steps * step
+    errors = len(set(group.models.values())) * len(spec.cosines) * len(spec.evaluation_shots)
     return training + errors * (2 * 30.0 * dim**3 + spec.simulation_prompts * (2000.0 + 12.0 * dim**2))
 
 
@@ -59,11 +59,13 @@ def bytes_a_lineage(group: Group, spec: Spec) -> float:
     Returns:
         The memory in bytes.
     """
-    protocol, size = group.protocol, group.protocol.dim + 2
-    numbers = 2 * size**2 * (8.0 + len(group.models)) + 2 * len(group.models) * len(spec.cosines) * len(spec.evaluation_shots)
-    numbers += protocol.pool_size * (protocol.dim + 1)
-    if protocol.gradient == "sampled":
-        numbers += 10.0 * protocol.batch_size * (protocol.dim + 4)
+    setting, size = group.setting, group.setting.dim + 2
+    numbers = 2 * size**2 * (8.0 + len(set(group.models.values()))) + 2 * len(set(group.models.values())) * len(spec.cosines) * len(
+        spec.evaluation_shots
+    )
+    numbers += setting.pool_size * (setting.dim + 1)
+    if setting.gradient == "sampled":
+        numbers += 10.0 * setting.batch_size * (setting.dim + 4)
     return numbers * (8 if spec.dtype == "float64" else 4)
 
 
@@ -83,7 +85,7 @@ def batch_size(group: Group, spec: Spec, lineages: int, platform: str, devices: 
     """
     each = operations(group, spec) / OPERATIONS_A_SECOND[_kind(platform)]
     wanted = min(LARGEST_BATCH[_kind(platform)], CHUNK_SECONDS / each, memory / bytes_a_lineage(group, spec))
-    if group.protocol.gradient == "closed_form":
+    if group.setting.gradient == "closed_form":
         wanted = 1024
     per_device = max(1, min(int(wanted), -(-lineages // devices)))
     return per_device * devices

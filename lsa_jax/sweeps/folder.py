@@ -11,6 +11,7 @@ from typing import Any
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.sweeps import records
+from lsa_jax.sweeps.chunks import Rows, counts, disjoint
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.records import Chunk
 from lsa_jax.sweeps.spec import Spec
@@ -38,7 +39,7 @@ class Folder:
 
     def params_of(self, chunk: Chunk) -> Path:
         """File of the trained parameters of a chunk."""
-        return self.params / f"{Path(chunk.name).stem}.npz"
+        return self.params / f"{chunk.name}.npz"
 
     @property
     def failed(self) -> Path:
@@ -60,13 +61,18 @@ class Folder:
             raise InputError(f"{self.out} is a file; --out must name a folder")
         manifest = self.out / MANIFEST
         if not manifest.exists():
-            foreign = [path.name for path in self.out.glob("*") if not path.match(store.PARTIAL)]
+            foreign = [path.name for path in self.out.glob("*") if not path.name.startswith(".")]
             if foreign and not manifest.exists():
                 raise InputError(f"{self.out} holds files that are no sweep's ({foreign[0]}): choose another --out")
             self.out.mkdir(parents=True, exist_ok=True)
             content = {"format": records.FORMAT, "digest": spec.digest, "cells": cells, "spec": spec.as_dict()}
             store.save_json(manifest, {**content, "environment": store.environment()}, replace=False)
         found = self.manifest()
+        if found["format"] != records.FORMAT:
+            raise InputError(
+                f"{self.out} holds a sweep of record format {found['format']}, which can be read but not gone on with by this version "
+                f"(format {records.FORMAT}): choose another --out, or go on with the version that wrote it"
+            )
         if found["digest"] != spec.digest:
             changes = _difference(found["spec"], spec.as_dict())
             raise InputError(f"{self.out} holds a different sweep ({changes}): choose another --out, or delete the folder")
@@ -90,33 +96,34 @@ class Folder:
             raise InputError(
                 f"{self.out} is not the folder of a sweep (no readable {MANIFEST}): give the --out of `lsa-jax sweep`"
             ) from None
-        if found[0] != records.FORMAT:
-            raise InputError(f"{self.out} has record format {found[0]}, this version reads {records.FORMAT}: use the version that wrote it")
+        if found[0] not in records.READABLE:
+            newest = records.READABLE[-1]
+            raise InputError(f"{self.out} has record format {found[0]}, this version reads {newest}: use the version that wrote it")
         return content
 
-    def finished(self, digest: str) -> tuple[dict[Chunk, dict[str, int]], list[Path]]:
+    def finished(self, digest: str) -> tuple[dict[Chunk, Rows], list[Path]]:
         """Return the finished chunks with their counts, and the files that are cut short or damaged.
 
         Args:
             digest: the sweep they must belong to.
 
         Returns:
-            Counts by chunk, and damaged files.
+            Counts of each lineage by chunk, and damaged files.
         """
-        counts, damaged = {}, []
+        whole, damaged = dict[Chunk, Rows](), list[Path]()
         for path in sorted(self.chunks.glob("*.parquet")):
             chunk = Chunk.of(path)
             if chunk is None:
                 continue
             try:
-                found = records.counts(path, digest)
+                found = counts(path, digest)
             except FileNotFoundError:  # another process found it damaged and is computing it again
                 continue
             if found is None:
                 damaged.append(path)
             else:
-                counts[chunk] = found
-        return counts, damaged
+                whole[chunk] = found
+        return whole, damaged
 
     def note_failure(self, chunk: Chunk, error: BaseException) -> None:
         """Record that a chunk failed; it is tried again when the sweep is run again."""
@@ -170,7 +177,7 @@ def remaining(group: Group, done: list[Chunk], first: int, last: int) -> list[Ch
         [(0, 2), (5, 10)]
     """
     gaps, reached = [], first
-    for chunk, new in records.disjoint(chunk for chunk in done if chunk.group == group.number):
+    for chunk, new in disjoint(chunk for chunk in done if chunk.group == group.number):
         if new > reached:
             gaps.append(Chunk(group.number, reached, min(new, last)))
         reached = max(reached, chunk.last)

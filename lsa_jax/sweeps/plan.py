@@ -1,24 +1,26 @@
 """From a spec to groups: cells that differ in traced values only, and that one compiled program trains together."""
 
 import dataclasses
+import functools
+import itertools
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lsa_jax.lineage import TUNED_ON_SHOTS, Model, Protocol, in_training_order
-from lsa_jax.sweeps.axes import AXES, Value, require_laws
-from lsa_jax.sweeps.spec import Spec
+from lsa_jax import models
+from lsa_jax.errors import InputError
+from lsa_jax.experiment import Rows
+from lsa_jax.regimes import Branch, Family
+from lsa_jax.setting import SHARED, STATIC, TRACED, Setting
+from lsa_jax.sweeps import laws
+from lsa_jax.sweeps.spec import Axes, Spec
 
-BRANCHES = ("regime", "fine_tuning_shots")
-"""Axes along which models branch from one pretrained model."""
-
-SHARED = ("dim", "gradient", "steps", "batch_size", "pool_size", "optimizer", "decay", "covariance", "prior")
-"""Axes whose value all of a group shares."""
-
-TRACED = ("pretraining_shots", "noise_std", "learning_rate", "init_std", "seed")
-"""Axes that vary inside a group; together they name a lineage: one pretrained model and what is fine-tuned from it."""
+MOST_LINEAGES = 2 * 10**7
+LINEAGE = (*STATIC, *SHARED, *TRACED)
+"""Axes that together name a lineage: one pretrained model and what is fine-tuned from it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,50 +29,44 @@ class Group:
 
     Args:
         number: its place in the plan, and in the names of its files.
-        shared: the values all its lineages share.
-        lineages: one row a lineage, one column an axis of `TRACED`.
-        branches: the cells of each lineage, as (regime, number of fine-tuning shots).
+        setting: the values all its lineages share; its traced fields say nothing.
+        lineages: one row a lineage, one column a traced knob.
+        cells: the cells of each lineage, with the values of all branch knobs.
+        family: the regimes there are.
     """
 
     number: int
-    shared: dict[str, Value]
+    setting: Setting
     lineages: pd.DataFrame
-    branches: tuple[tuple[str, float], ...]
+    cells: tuple[Branch, ...]
+    family: Family
 
-    @property
-    def fine_tuning_shots(self) -> tuple[float, ...]:
-        """The numbers of fine-tuning shots of its cells."""
-        return tuple(sorted({shots for _, shots in self.branches}))
+    @functools.cached_property
+    def models(self) -> dict[Branch, Branch]:
+        """The model of each cell: cells that differ in a knob that is not read share one."""
+        return {cell: self.family.branch(cell.regime, cell.knobs) for cell in self.cells}
 
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The distinct models of a lineage: cells that differ in a number of shots that is not used share one."""
-        return tuple(dict.fromkeys(self.model_of(regime, shots) for regime, shots in self.branches))
-
-    @property
-    def num_trained(self) -> int:
-        """How many trainings a lineage takes, those of models that others start from included."""
-        if self.shared["gradient"] == "closed_form":
-            return 0
-        return len(in_training_order(self.models))
-
-    def model_of(self, regime: str, shots: float) -> Model:
-        """Return the model of a cell: its regime, and the place of its number of shots if it is tuned on one."""
-        return regime, self.fine_tuning_shots.index(shots) if regime in TUNED_ON_SHOTS else None
+    @functools.cached_property
+    def trainings(self) -> tuple[Branch, ...]:
+        """The trainings a lineage takes, in their order, those of models that others go on from included."""
+        return self.family.needed(self.models.values()) if self.setting.trained else ()
 
     @property
     def num_cells(self) -> int:
         """Number of cells."""
-        return len(self.lineages) * len(self.branches)
+        return len(self.lineages) * len(self.cells)
 
-    @property
-    def protocol(self) -> Protocol:
-        """What is static in its program."""
-        shared: dict[str, Any] = self.shared
-        finite = [int(shots) for shots in self.fine_tuning_shots if math.isfinite(shots)]
-        pooled = shared["gradient"] == "sampled" and shared["pool_size"]
-        names = [field.name for field in dataclasses.fields(Protocol) if field.name in shared]
-        return Protocol(**{name: shared[name] for name in names}, max_shots=max(finite) if pooled else None)
+    def rows(self, spec: Spec) -> Rows:
+        """Return the rows that its prompts of tokens reserve; None where none are drawn."""
+        model = models.of(self.setting.model)
+        drawn = model.theory is None or model.theory.sampled_errors is None
+        pooled = bool(self.setting.pool_size) and self.setting.gradient == "sampled"
+        shots = [cell.knobs["fine_tuning_shots"] for cell in self.cells]
+        return Rows(
+            prior=_most(self.lineages["pretraining_shots"]) if drawn else None,
+            target=_most(shots) if drawn or pooled else None,
+            evaluation=_most(spec.evaluation_shots) if drawn else None,
+        )
 
 
 def plan(spec: Spec) -> list[Group]:
@@ -83,71 +79,78 @@ def plan(spec: Spec) -> list[Group]:
         The groups, in the order of their first cell.
 
     Raises:
-        ValueError: if a covariance or a prior cannot be made in one of the dimensions.
+        ValueError: if a covariance, a prior or a model cannot be made or trained as asked, or there are too many lineages.
 
     Example:
         >>> from lsa_jax.sweeps import spec
         >>> groups = plan(spec.read({"dim": [3, 5], "noise_std": [0.1, 0.3], "seed": "0:10"}))
-        >>> [(group.shared["dim"], len(group.lineages), group.num_cells) for group in groups]
+        >>> [(group.setting.dim, len(group.lineages), group.num_cells) for group in groups]
         [(3, 20, 80), (5, 20, 80)]
     """
-    levels = {name: _levels(spec, name) for name in AXES}
-    codes = _cells(spec, levels)
-    shared = _flat(codes, SHARED, levels)
-    lineage = _flat(codes, (*SHARED, *TRACED), levels)
-    branch = _flat(codes, BRANCHES, levels)
-    _, first, lineage = np.unique(lineage, return_index=True, return_inverse=True)
-    kinds, branch = np.unique(branch, return_inverse=True)
-    wanted = np.zeros((len(first), len(kinds)), bool)
-    wanted[lineage, branch] = True
-    patterns, pattern = np.unique(np.packbits(wanted, axis=1), axis=0, return_inverse=True)
-    keys = shared[first] * len(patterns) + pattern.ravel()
-    _, starts, members = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(members, kind="stable")
-    bounds = np.cumsum(np.bincount(members))[:-1]
-    groups = [
-        _group(levels, {name: column[first[rows]] for name, column in codes.items()}, kinds[wanted[rows[0]]])
-        for rows in np.split(order, bounds)
-    ]
-    ordered = [groups[index] for index in np.argsort(first[starts], kind="stable")]
-    return [dataclasses.replace(group, number=number) for number, group in enumerate(ordered)]
+    sizes = [math.prod(len(block[name]) for name in LINEAGE) for block in spec.blocks]
+    if sum(sizes) > MOST_LINEAGES:
+        raise InputError(f"the sweep has {sum(sizes):.3g} lineages; one plan holds at most {MOST_LINEAGES:.0e}: split it into several")
+    shared = (*STATIC, *SHARED)
+    levels = {name: tuple(dict.fromkeys(itertools.chain.from_iterable(block[name] for block in spec.blocks))) for name in shared}
+    patterns = [_cells(spec.family, block) for block in spec.blocks]
+    known = {cells: place for place, cells in enumerate(dict.fromkeys(patterns))}
+    parts = [_lineages(levels, block).assign(pattern=known[cells]) for block, cells in zip(spec.blocks, patterns, strict=True)]
+    frame, all_cells = _merged(pd.concat(parts, ignore_index=True), list(known))
+    groups = []
+    for number, (key, rows) in enumerate(frame.groupby([*shared, "pattern"], sort=False)):
+        setting = Setting(**{name: levels[name][code] for name, code in zip(shared, key[:-1], strict=True)})
+        lineages = rows[list(TRACED)].reset_index(drop=True)
+        groups.append(Group(number, setting, lineages, all_cells[key[-1]], spec.family))
+    for group in groups:
+        laws.require_trainable(spec, group)
+    return groups
 
 
-def _levels(spec: Spec, name: str) -> list[Value]:
-    """The values of an axis in any block."""
-    return list(dict.fromkeys(value for block in spec.blocks for value in block[name]))
+def _cells(family: Family, block: Axes) -> tuple[Branch, ...]:
+    """The cells of each lineage of a block: every regime at every value of the branch knobs that it or its ancestors read."""
+    # knobs of the paper's own terms belong to every regime, so that regimes can be compared along them
+    common = {name for regime in Family.of().regimes for name in regime.knobs}
+    found = []
+    for name in block["regime"]:
+        line = family.lineage_of(name)
+        read = {knob for regime in line for knob in regime.knobs} | common
+        swept = {axis: values for regime in line for axis, values in regime.swept.items()}
+        values = {knob: block.get(knob, swept.get(knob)) for knob in sorted(read)}
+        found += [Branch(name, tuple(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+    return tuple(found)
 
 
-def _cells(spec: Spec, levels: dict[str, list[Value]]) -> dict[str, np.ndarray]:
-    """One column an axis, one row a cell: places among the levels."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in AXES}
-    for block in spec.blocks:
-        for dim in block["dim"]:
-            for covariance in block["covariance"]:
-                for prior in block["prior"]:
-                    require_laws(str(covariance), str(prior), int(dim))
-        places = {value: index for index, value in enumerate(levels["seed"])}
-        own = {name: np.array([levels[name].index(value) for value in values]) for name, values in block.items() if name != "seed"}
-        own["seed"] = np.array([places[value] for value in block["seed"]])
-        grid = np.unravel_index(np.arange(math.prod(map(len, block.values()))), [len(own[name]) for name in AXES])
-        for name, place in zip(AXES, grid, strict=True):
-            columns[name].append(own[name][place])
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
+def _lineages(levels: Mapping[str, Sequence[Any]], block: Axes) -> pd.DataFrame:
+    """The lineages of a block, one row each: places among the levels where values are shared, and the traced values."""
+    columns = []
+    for name in LINEAGE:
+        if name in levels:
+            places = {value: place for place, value in enumerate(levels[name])}
+            columns.append(np.array([places[value] for value in block[name]], np.int32))
+        else:
+            columns.append(np.asarray(block[name], np.int64 if name == "seed" else np.float64))
+    grid = np.unravel_index(np.arange(math.prod(map(len, columns))), [len(column) for column in columns])
+    return pd.DataFrame({name: column[place] for name, column, place in zip(LINEAGE, columns, grid, strict=True)})
 
 
-def _flat(codes: dict[str, np.ndarray], names: tuple[str, ...], levels: dict[str, list[Value]]) -> np.ndarray:
-    """The places along several axes as one number."""
-    return np.ravel_multi_index([codes[name] for name in names], [len(levels[name]) for name in names])
+def _merged(frame: pd.DataFrame, patterns: list[tuple[Branch, ...]]) -> tuple[pd.DataFrame, list[tuple[Branch, ...]]]:
+    """Each lineage once, with the cells of all blocks that hold it."""
+    twice = frame.duplicated(list(LINEAGE), keep=False)
+    if not twice.any():
+        return frame, patterns
+    held = frame[twice].groupby(list(LINEAGE), sort=False)["pattern"]
+    unions = {places: tuple(sorted(places)) for places in held.agg(frozenset).unique()}
+    extended, number = list(patterns), {}
+    for places, ordered in unions.items():
+        cells = tuple(dict.fromkeys(itertools.chain.from_iterable(patterns[place] for place in ordered)))
+        if cells not in extended:
+            extended.append(cells)
+        number[places] = extended.index(cells)
+    joined = held.transform(lambda places: number[frozenset(places)])
+    frame = frame.assign(pattern=joined.reindex(frame.index).fillna(frame["pattern"]).astype(int))
+    return frame.drop_duplicates(list(LINEAGE), ignore_index=True), extended
 
 
-def _group(levels: dict[str, list[Value]], codes: dict[str, np.ndarray], kinds: np.ndarray) -> Group:
-    """One group from the places of its lineages."""
-    sizes = [len(levels[name]) for name in BRANCHES]
-    places = np.stack(np.unravel_index(kinds, sizes), axis=1)
-    branches = tuple((str(levels["regime"][regime]), float(levels["fine_tuning_shots"][shots])) for regime, shots in places)
-    return Group(
-        number=0,
-        shared={name: levels[name][codes[name][0]] for name in SHARED},
-        lineages=pd.DataFrame({name: np.array(levels[name])[codes[name]] for name in TRACED}),
-        branches=branches,
-    )
+def _most(numbers: Sequence[float]) -> int:
+    """The largest finite one of several numbers of shots, 0 if there is none."""
+    return int(max((number for number in numbers if math.isfinite(number)), default=0))

@@ -1,225 +1,240 @@
-"""The program of a group: trains a batch of lineages and evaluates every model, the same compiled code for every batch of one size."""
+"""The programs of a group: train one phase of a batch of lineages, measure a model of each, tell where pretraining landed.
+
+Each is one jitted function whose static arguments say all that its code depends on, so that groups with equal ones share compiled code and
+nothing else needs to remember it.
+"""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from lsa_jax import covariances, evaluation, lineage, priors
-from lsa_jax.lineage import Model, Protocol, Seed, Setting
-from lsa_jax.priors import TaskPrior
-from lsa_jax.problem import LinearRegression, Params
-from lsa_jax.sweeps.plan import Group
-from lsa_jax.sweeps.spec import Spec
+from lsa_jax import evaluation, experiment, models
+from lsa_jax.batching import vmap_last
+from lsa_jax.experiment import Lineage, Rows
+from lsa_jax.models.protocol import all_finite
+from lsa_jax.problem import Params
+from lsa_jax.regimes import Regime
+from lsa_jax.setting import Setting
+from lsa_jax.sweeps.laws import Laws
 from lsa_jax.training import Trained
 
-PRETRAINED: Model = ("pretrained", None)
+LARGEST_DIM_BATCH_LAST = 12
+"""Largest dimension for which a CPU gains from keeping the batch last (2 times at d = 5, 1.2 at 12); above it matrix products pay."""
+
+SPLIT, WHOLE = PartitionSpec("lineage"), PartitionSpec()
+"""What is spread over the devices, and what each of them has whole."""
+
+Traced = Mapping[str, Array | np.ndarray]
+"""The traced knobs of a batch of lineages, by name."""
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
-class Lineages:
-    """What differs between the lineages of a batch."""
+class Grid:
+    """Where models are evaluated, traced: numbers of shots, those of them at which errors are simulated, and cosines of the test tasks."""
 
-    seed: UInt[Array | np.ndarray, "*batch"]
-    noise_std: Float[Array | np.ndarray, "*batch"]
-    pretraining_shots: Float[Array | np.ndarray, "*batch"]
-    learning_rate: Float[Array | np.ndarray, "*batch"]
-    init_std: Float[Array | np.ndarray, "*batch"]
-
-
-@chex.dataclass(frozen=True, mappable_dataclass=False)
-class Common:
-    """What all lineages of a batch share, traced: one program serves every covariance, prior and set of shots and tasks."""
-
-    covariance: Float[Array, "dim dim"]
-    prior: TaskPrior
-    fine_tuning_shots: Float[Array, " num_fine_tuning"]
     evaluation_shots: Float[Array, " num_shots"]
+    simulation_shots: Float[Array, " num_simulated"]
     cosines: Float[Array, " num_tasks"]
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Measured:
-    """What is measured of models: errors by test task and number of shots, and what became of the training."""
+    """What is measured of models, by test task and number of shots; None for what is not known or was not asked for."""
 
-    risk: Float[Array | np.ndarray, "*batch tasks shots"]
-    optimum_risk: Float[Array | np.ndarray, "*batch tasks shots"]
-    simulated_risk: Float[Array | np.ndarray, "*batch tasks shots"] | None
-    standard_error: Float[Array | np.ndarray, "*batch tasks shots"] | None
+    risk: Float[Array | np.ndarray, "*batch tasks shots"] | None
+    optimum_risk: Float[Array | np.ndarray, "*batch tasks shots"] | None
+    simulated_risk: Float[Array | np.ndarray, "*batch tasks simulated"] | None
+    standard_error: Float[Array | np.ndarray, "*batch tasks simulated"] | None
     diverged: Bool[Array | np.ndarray, "*batch"]
-    params: Params | None
+    target_task: Float[Array | np.ndarray, "*batch dim"]
+    optimum: Params | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
-    """What is static in a group; groups with equal programs share their compiled code."""
+class Static:
+    """What the code of a program depends on: the setting but for its laws and traced knobs, rows of prompts, and the devices.
 
-    protocol: Protocol
-    models: tuple[Model, ...]
-    prior_family: str
-    num_fine_tuning_shots: int
-    num_evaluation_shots: int
-    num_tasks: int
+    Args:
+        setting: static knobs; the others are at their defaults.
+        rows: rows that prompts of tokens reserve.
+        simulation_prompts: prompts that simulate each error; 0 for none.
+        mesh: the devices over which lineages are spread.
+    """
+
+    setting: Setting
+    rows: Rows
     simulation_prompts: int
-    keep_params: bool
-
-    @property
-    def phases(self) -> tuple[Model, ...]:
-        """The trainings, in their order."""
-        if self.protocol.gradient == "closed_form":
-            return ()
-        return lineage.in_training_order((*self.models, PRETRAINED))
+    mesh: Mesh
 
 
-def program_of(group: Group, spec: Spec, *, keep_params: bool) -> Program:
-    """Return the program that trains a group.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def train(static: Static, regime: Regime, traced: Traced, laws: Laws, knobs: Mapping[str, Array], parent: Trained | None) -> Trained:
+    """Train one model of every lineage of a batch.
 
     Args:
-        group: the group.
-        spec: the sweep it belongs to.
-        keep_params: return trained parameters too.
-
-    Returns:
-        The program.
-    """
-    return Program(
-        protocol=group.protocol,
-        models=group.models,
-        prior_family=priors.parse(str(group.shared["prior"]))[0],
-        num_fine_tuning_shots=len(group.fine_tuning_shots),
-        num_evaluation_shots=len(spec.evaluation_shots),
-        num_tasks=len(spec.cosines),
-        simulation_prompts=spec.simulation_prompts,
-        keep_params=keep_params,
-    )
-
-
-def common_of(group: Group, spec: Spec) -> Common:
-    """Return what all lineages of a group share, checked.
-
-    Args:
-        group: the group.
-        spec: the sweep it belongs to.
-
-    Returns:
-        Covariance, prior, shots and tasks.
-    """
-    dim = int(group.shared["dim"])
-    return Common(
-        covariance=covariances.from_text(str(group.shared["covariance"]), dim),
-        prior=jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(float)), priors.from_text(str(group.shared["prior"]), dim)),
-        fine_tuning_shots=jnp.array(group.fine_tuning_shots),
-        evaluation_shots=jnp.array(spec.evaluation_shots),
-        cosines=jnp.array(spec.cosines),
-    )
-
-
-def lineages_of(group: Group, first: int, last: int, batch_size: int) -> Lineages:
-    """Return lineages of a group as arrays, the last one repeated to fill the batch.
-
-    Args:
-        group: the group.
-        first: the first lineage.
-        last: the one after the last.
-        batch_size: size of the batch.
-
-    Returns:
-        The batch.
-    """
-    rows = group.lineages.iloc[np.minimum(np.arange(first, first + batch_size), last - 1)]
-    real = jnp.result_type(float)
-    columns = {name: np.asarray(rows[name], np.uint32 if name == "seed" else real) for name in rows.columns}
-    return Lineages(**columns)
-
-
-def train(protocol: Protocol, regime: str, common: Common, one: Lineages, shots: Float[Array, ""], parent: Trained | None) -> Trained:
-    """Train one model of one lineage.
-
-    Args:
-        protocol: what is static; its gradient is not `closed_form`.
+        static: what is static.
         regime: the regime to train.
-        common: what all lineages share.
-        one: the lineage.
-        shots: number of fine-tuning examples.
-        parent: the model it starts from; None for `pretrained`.
+        traced: the traced knobs of the lineages.
+        laws: what all of them share.
+        knobs: values of the branch knobs that the regime reads.
+        parent: the models they go on from; None for initial parameters.
 
     Returns:
-        The trained model.
+        The trained models.
     """
-    setting, seed = _setting(protocol, common, one)
-    return lineage.train(protocol, setting, seed, regime, shots, parent)
+    setting = static.setting
+    small = setting.gradient == "population" and setting.dim <= LARGEST_DIM_BATCH_LAST
+    over_batch = vmap_last if small and _platform(static) == "cpu" else jax.vmap
+
+    def one(laws: Laws, knobs: Mapping[str, Array], traced: Traced, parent: Trained | None) -> Trained:
+        setting, lineage = _drawn(static, laws, traced)
+        return experiment.train(setting, lineage, regime, knobs, parent, static.rows)
+
+    return _spread(static, over_batch(one, (None, None, 0, 0)), (laws, knobs), (traced, parent))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def measure(
-    program: Program, common: Common, one: Lineages, regime: Int[ArrayLike, ""], shots: Float[Array, ""], trained: Trained | None
+    static: Static,
+    forms: tuple[Regime, ...],
+    traced: Traced,
+    laws: Laws,
+    grid: Grid,
+    regime: Int[ArrayLike, ""],
+    stream: ArrayLike,
+    fine_tuning_shots: ArrayLike,
+    trained: Trained | None,
 ) -> Measured:
-    """Measure one model of one lineage.
+    """Measure one model of every lineage of a batch.
 
     Args:
-        program: what is static.
-        common: what all lineages share.
-        one: the lineage.
-        regime: the model's regime, as its `lineage.place`; traced, so that one program measures all.
-        shots: number of fine-tuning examples.
-        trained: the trained model; None to measure the closed-form optimum itself.
+        static: what is static.
+        forms: the regimes whose closed form may be asked for; none where the model has no closed form.
+        traced: the traced knobs of the lineages.
+        laws: what all of them share.
+        grid: where to measure.
+        regime: place of the model's regime among `forms`; traced, so that one program measures all.
+        stream: the regime's stream of randomness.
+        fine_tuning_shots: number of fine-tuning examples.
+        trained: the trained models; None to measure the closed-form optimum itself.
 
     Returns:
         What is measured.
     """
-    setting, seed = _setting(program.protocol, common, one)
-    reached = trained.params if trained is not None and program.protocol.optimizer == "adam" else None
-    forms = lineage.closed_forms(setting, seed.target_task, shots, reached)
-    optimal = jax.lax.switch(regime, [forms.get(name, lambda: _nothing_like(forms)) for name in lineage.PARENTS])
-    problem, params = setting.problem, optimal if trained is None else trained.params
-    direction = jax.random.fold_in(seed.key, lineage.DIRECTION_STREAM)
-    tasks = jax.vmap(lambda cosine: evaluation.task_at_cosine(direction, problem, seed.target_task, cosine))(common.cosines)
-    mean = error = None
-    if program.simulation_prompts:
-        key = jax.random.fold_in(jax.random.fold_in(seed.key, lineage.SIMULATION_STREAM), regime)
-        estimate = evaluation.simulated_curves(key, params, problem, tasks, common.evaluation_shots, program.simulation_prompts)
-        mean, error = estimate.mean, estimate.standard_error
-    return Measured(
-        risk=evaluation.error_curves(params, problem, tasks, common.evaluation_shots),
-        optimum_risk=evaluation.error_curves(optimal, problem, tasks, common.evaluation_shots),
-        simulated_risk=mean,
-        standard_error=error,
-        diverged=jnp.zeros((), bool) if trained is None else trained.diverged,
-        params=params if program.keep_params else None,
-    )
+
+    def one(common: tuple[Any, ...], traced: Traced, trained: Trained | None) -> Measured:
+        laws, grid, regime, stream, shots = common
+        setting, lineage = _drawn(static, laws, traced)
+        optimal = _optimum(static, forms, setting, lineage, regime, shots, trained)
+        return _measured(static, setting, lineage, grid, stream, optimal, trained)
+
+    common = laws, grid, jnp.asarray(regime), jnp.asarray(stream), jnp.asarray(fine_tuning_shots)
+    return _spread(static, jax.vmap(one, (None, 0, 0)), (common,), (traced, trained))
 
 
-def above_minimum(protocol: Protocol, common: Common, one: Lineages, pretrained: Trained) -> Bool[Array, ""]:
-    """Tell whether the pretraining of a lineage missed its global minimum.
+@functools.partial(jax.jit, static_argnums=0)
+def above_minimum(static: Static, traced: Traced, laws: Laws, pretrained: Trained) -> Bool[Array, " batch"]:
+    """Tell which lineages of a batch missed the minimum of pretraining.
 
     Args:
-        protocol: what is static.
-        common: what all lineages share.
-        one: the lineage.
-        pretrained: its pretrained model.
+        static: what is static.
+        traced: the traced knobs of the lineages.
+        laws: what all of them share.
+        pretrained: the pretrained models.
 
     Returns:
-        True if it did.
+        True where it was missed.
     """
-    return lineage.above_minimum(_setting(protocol, common, one)[0], pretrained.params)
+
+    def one(laws: Laws, traced: Traced, pretrained: Trained) -> Bool[Array, ""]:
+        return experiment.above_minimum(*_drawn(static, laws, traced), pretrained.params)
+
+    return _spread(static, jax.vmap(one, (None, 0, 0)), (laws,), (traced, pretrained))
 
 
-def _nothing_like(forms: Mapping[str, Callable[[], Params]]) -> Params:
-    """Parameters that are NaN, for a model of which no closed form is known."""
-    return jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), forms["pretrained"]())
+def _drawn(static: Static, laws: Laws, traced: Traced) -> tuple[Setting, Lineage]:
+    """A setting with its traced knobs in place, and what its seed starts from."""
+    setting = dataclasses.replace(static.setting, **traced)
+    return setting, experiment.draw(setting, laws.covariance, laws.prior, laws.target_task)
 
 
-def _setting(protocol: Protocol, common: Common, one: Lineages) -> tuple[Setting, Seed]:
-    """What a lineage is trained in, and what belongs to its seed."""
-    problem = LinearRegression(common.covariance, one.noise_std)
-    setting = Setting(
-        problem=problem,
-        prior=common.prior,
-        pretraining_shots=one.pretraining_shots,
-        learning_rate=one.learning_rate,
-        init_std=one.init_std,
+def _optimum(
+    static: Static,
+    forms: tuple[Regime, ...],
+    setting: Setting,
+    lineage: Lineage,
+    regime: Int[Array, ""],
+    shots: Float[Array, ""],
+    trained: Trained | None,
+) -> Params | None:
+    """The closed-form optimum of a regime; None where there are no closed forms."""
+    if not forms:
+        return None
+    reached = trained.params if trained is not None and setting.optimizer == "adam" else None
+    given = experiment.given(setting, lineage, shots, reached)
+    optima = [form.optimum for form in forms if form.optimum is not None]
+    return jax.lax.switch(regime, [functools.partial(optimum, given) for optimum in optima])
+
+
+def _measured(
+    static: Static, setting: Setting, lineage: Lineage, grid: Grid, stream: Array, optimal: Params | None, trained: Trained | None
+) -> Measured:
+    """Errors of a trained model, or of the optimum itself, on tasks of the asked cosines."""
+    model, problem = models.of(setting.model), lineage.problem
+    params = optimal if trained is None else trained.params
+    direction = jax.random.fold_in(lineage.key, experiment.DIRECTION_STREAM)
+    tasks = jax.vmap(lambda cosine: evaluation.task_at_cosine(direction, problem, lineage.target_task, cosine))(grid.cosines)
+    risk = mean = error = None
+    diverged = jnp.zeros((), bool) if trained is None else trained.diverged
+    if model.theory is not None:
+        risk = evaluation.error_curves(params, problem, tasks, grid.evaluation_shots, model=model)
+        diverged |= ~all_finite(risk)
+    if static.simulation_prompts:
+        key = jax.random.fold_in(jax.random.fold_in(lineage.key, experiment.SIMULATION_STREAM), stream)
+        rows = {} if static.rows.evaluation is None else {"max_shots": static.rows.evaluation}
+        simulated = (params, problem, tasks, grid.simulation_shots, static.simulation_prompts)
+        estimate = evaluation.simulated_curves(key, *simulated, model=model, **rows)
+        mean, error = estimate.mean, estimate.standard_error
+    return Measured(
+        risk=risk,
+        optimum_risk=None if optimal is None else evaluation.error_curves(optimal, problem, tasks, grid.evaluation_shots),
+        simulated_risk=mean,
+        standard_error=error,
+        diverged=diverged,
+        target_task=lineage.target_task,
+        optimum=optimal if trained is None else None,
     )
-    return setting, lineage.draw_seed(one.seed, protocol, problem)
+
+
+def _spread(static: Static, run: Callable[..., Any], common: tuple[Any, ...], along: tuple[Any, ...]) -> Any:
+    """Call a function whose last arguments, and whose results, are spread over the devices; each works on its part alone."""
+    places = (WHOLE,) * len(common) + (SPLIT,) * len(along)
+    each = jax.shard_map(run, mesh=static.mesh, in_specs=places, out_specs=SPLIT, check_vma=False)
+    return each(*common, *along)
+
+
+def _platform(static: Static) -> str:
+    """The platform of the devices."""
+    return static.mesh.devices.flat[0].platform
+
+
+def placed(static: Static, whole: Any, split: Any) -> tuple[Any, Any]:
+    """Put arguments on the devices: the first whole on each, the second spread over them.
+
+    Args:
+        static: what is static, the devices among it.
+        whole: what each device has whole.
+        split: what is spread over them.
+
+    Returns:
+        Both, placed.
+    """
+    return jax.device_put(whole, NamedSharding(static.mesh, WHOLE)), jax.device_put(split, NamedSharding(static.mesh, SPLIT))

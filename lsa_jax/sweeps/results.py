@@ -13,15 +13,19 @@ import pyarrow.parquet
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import records
-from lsa_jax.sweeps.axes import AXES
+from lsa_jax.sweeps import chunks
 from lsa_jax.sweeps.folder import Folder
 
 if TYPE_CHECKING:
     import xarray
 
 FORMATS = ("csv", "parquet", "netcdf")
-COORDINATES = (*AXES, "test_task", "evaluation_shots")
+MEASURED = ("cosine", "metric", "value", "diverged", "above_minimum")
+"""Columns of the records that are no coordinates: what was measured, and the cosine that goes with a test task."""
+
+OF_EVALUATION = ("test_task", "evaluation_shots")
+"""Coordinates of an error that are not those of a model."""
+
 LARGEST_CUBE = 20
 """Entries of a labelled array for each record, above which a sweep is too sparse for one."""
 
@@ -51,7 +55,8 @@ class Results:
         import xarray
 
         frame = self.frame
-        names = [name for name in COORDINATES if frame[name].nunique() > 1]
+        coordinates = [name for name in frame if name not in MEASURED]
+        names = [name for name in coordinates if frame[name].nunique() > 1]
         size = int(np.prod([frame[name].nunique() for name in names], dtype=float)) * frame["metric"].nunique()
         if size > LARGEST_CUBE * len(frame):
             raise InputError(f"the product of all axes has {size} entries for {len(frame)} records: use the pandas table of this sweep")
@@ -64,12 +69,12 @@ class Results:
             series = pd.Series(frame["value"].to_numpy()[rows], index=levels)
             columns[metric] = series.to_xarray() if names else xarray.DataArray(series.iloc[0])
         flags = {name: self._flag(name, index, names) for name in ("diverged", "above_minimum")} if names else {}
-        fixed = {name: frame[name].iloc[0] for name in COORDINATES if name not in names}
+        fixed = {name: frame[name].iloc[0] for name in coordinates if name not in names}
         return xarray.Dataset({**columns, **flags}).assign_coords(fixed)
 
     def _flag(self, name: str, index: list[pd.Series], names: list[str]) -> Any:
         """A flag of every model as a labelled array of 0, 1, and NaN where there is no cell."""
-        kept = [place for place, axis in enumerate(names) if axis in AXES]
+        kept = [place for place, axis in enumerate(names) if axis not in OF_EVALUATION]
         if not kept:
             import xarray
 
@@ -97,7 +102,7 @@ def load(out: str | Path) -> Results:
     paths = list(folder.chunks.glob("*.parquet"))
     if not paths:
         raise InputError(f"{out} holds no finished chunk yet: run the sweep first")
-    return Results(records.load(paths, digest))
+    return Results(chunks.load(paths, digest))
 
 
 def export(out: Path, file_format: str, to: Path | None = None) -> Path:

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-from jax.sharding import Mesh
 
-from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import estimate, processes, records
+from lsa_jax.sweeps import chunks, estimate, processes, records, saved
 from lsa_jax.sweeps import plan as planning
 from lsa_jax.sweeps import spec as specs
-from lsa_jax.sweeps.compiled import Compiled, Outcome, compiled
+from lsa_jax.sweeps.compiled import Outcome, Programs, programs_of
 from lsa_jax.sweeps.folder import Folder, remaining
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.processes import Share
-from lsa_jax.sweeps.program import Common, common_of, lineages_of, program_of
 from lsa_jax.sweeps.records import Chunk
 from lsa_jax.sweeps.spec import Spec
 
@@ -42,11 +39,11 @@ class Progress:
     interrupted: bool = False
     current: str = ""
 
-    def add(self, counts: Mapping[str, int]) -> None:
-        """Count a finished chunk."""
-        self.done += counts["cells"]
-        self.diverged += counts["diverged"]
-        self.above_minimum += counts["above_minimum"]
+    def add(self, counted: Mapping[str, int]) -> None:
+        """Count finished lineages."""
+        self.done += counted["cells"]
+        self.diverged += counted["diverged"]
+        self.above_minimum += counted["above_minimum"]
 
 
 T = TypeVar("T")
@@ -66,8 +63,8 @@ def run_sweep(
 ) -> Progress:
     """Train and measure every cell of a sweep that is not yet on disk.
 
-    Each finished chunk is a file of its own, so that whatever ends the run, the same call goes on from there. A chunk that fails is noted,
-    and tried again by the next call. Read the results with `load`.
+    Each finished chunk is a file of its own, so that whatever ends the run, the same call goes on from there; an interruption first stores
+    the chunk at work. A chunk that fails is noted, and tried again by the next call. Read the results with `load`.
 
     Args:
         spec: what to run, see `lsa_jax.sweeps.spec.read`.
@@ -99,23 +96,22 @@ def run_sweep(
     if seed_batch is not None and seed_batch < 1:
         raise InputError(f"seed_batch is {seed_batch}; it must be at least 1, or left out for as many as fit")
     groups = planning.plan(read)
-    with _arithmetic(read):
+    with arithmetic(read):
         mesh = processes.local_mesh(device, max(len(group.lineages) for group in groups))
-        ready = [common_of(group, read) for group in groups]
+        programs = [programs_of(group, read, mesh) for group in groups]
         folder = Folder(Path(out))
         folder.claim(read, sum(group.num_cells for group in groups))
-        worker = _Worker(read, folder, mesh, seed_batch, save_params)
-        return worker.run(groups, ready, share or Share(), report, stop)
+        return _Worker(read, folder, seed_batch, save_params).run(programs, share or Share(), report, stop)
 
 
 @contextlib.contextmanager
-def _arithmetic(spec: Spec) -> Generator[None]:
-    """The floating type and precision of a sweep, for the thread that enters it."""
+def arithmetic(spec: Spec) -> Generator[None]:
+    """Set the floating type and precision of a sweep, for the thread that enters it."""
     with jax.enable_x64(spec.dtype == "float64"), jax.default_matmul_precision(spec.matmul_precision):
         yield
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Task:
     """What a run carries from group to group."""
 
@@ -123,11 +119,23 @@ class _Task:
     progress: Progress
     report: Report
     stop: Callable[[], bool]
+    interrupt: KeyboardInterrupt | None = None
 
     def stopped(self) -> bool:
         """Whether to end early; if so that is noted."""
-        self.progress.interrupted |= self.stop()
+        self.progress.interrupted |= self.interrupt is not None or self.stop()
         return self.progress.interrupted
+
+    def wait(self, job: concurrent.futures.Future[T]) -> T:
+        """The result of a job; a first interruption waits for it, a second one does not."""
+        while not job.done():
+            try:
+                concurrent.futures.wait([job], timeout=POLL_SECONDS)
+            except KeyboardInterrupt as interrupt:
+                if self.interrupt is not None:
+                    raise
+                self.interrupt = interrupt
+        return job.result()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,39 +144,45 @@ class _Worker:
 
     spec: Spec
     folder: Folder
-    mesh: Mesh
     seed_batch: int | None
     save_params: bool
 
-    def run(self, groups: Sequence[Group], common: Sequence[Common], share: Share, report: Report, stop: Callable[[], bool]) -> Progress:
+    def run(self, programs: Sequence[Programs], share: Share, report: Report, stop: Callable[[], bool]) -> Progress:
         """Work through the groups."""
-        parts = [share.of(len(group.lineages)) for group in groups]
+        parts = [share.of(len(one.group.lineages)) for one in programs]
         finished, damaged = self.folder.finished(self.spec.digest)
         damaged = [path for path in damaged if (chunk := Chunk.of(path)) and _within(chunk, parts)]
         for path in damaged:
             path.unlink(missing_ok=True)
         if self.save_params:
-            finished = {chunk: counts for chunk, counts in finished.items() if self.folder.params_of(chunk).exists()}
+            finished = {chunk: counted for chunk, counted in finished.items() if self.folder.params_of(chunk).exists()}
         self.folder.clear_failures([chunk for chunk in self.folder.failures() if _within(chunk, parts)])
-        gaps = [remaining(group, list(finished), *part) for group, part in zip(groups, parts, strict=True)]
-        progress = _progress(groups, parts, gaps, finished, len(damaged))
+        gaps = [remaining(one.group, list(finished), *part) for one, part in zip(programs, parts, strict=True)]
+        progress = Progress(
+            total=sum((last - first) * len(one.group.cells) for one, (first, last) in zip(programs, parts, strict=True)),
+            damaged=len(damaged),
+        )
+        progress.add(chunks.total(chunks.clipped(finished, parts)))
         report(progress)
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             task = _Task(thread, progress, report, stop)
-            for group, shared, missing in zip(groups, common, gaps, strict=True):
+            for one, missing in zip(programs, gaps, strict=True):
                 if missing and not task.stopped():
-                    self._group(group, shared, missing, task)
+                    self._group(one, missing, task)
+        if task.interrupt is not None:
+            raise task.interrupt
         return progress
 
-    def _group(self, group: Group, common: Common, gaps: Sequence[Chunk], task: "_Task") -> None:
+    def _group(self, programs: Programs, gaps: Sequence[Chunk], task: _Task) -> None:
         """Compute and store the gaps of one group, each result while the next chunk is computed."""
-        size, waiting, pending = _wait(task.thread.submit(self._batch_size, group, gaps)), list(reversed(gaps)), None
-        task.progress.current = f"d = {group.shared['dim']}, {group.shared['gradient']}"
+        group, devices = programs.group, programs.static.mesh.devices.size
+        size, waiting, pending = task.wait(task.thread.submit(self._batch_size, programs, gaps)), list(reversed(gaps)), None
+        task.progress.current = f"d = {group.setting.dim}, {group.setting.gradient}"
         while waiting or pending:
             chunk, job = None, None
             if waiting and not task.stopped():
                 chunk = _next(waiting, size)
-                job = task.thread.submit(self._compute, group, common, chunk, size)
+                job = task.thread.submit(self._compute, programs, chunk, size)
             else:
                 waiting.clear()
             if pending:
@@ -178,47 +192,38 @@ class _Worker:
             if chunk is None or job is None:
                 continue
             try:
-                pending = chunk, _wait(job)
+                pending = chunk, task.wait(job)
             except MemoryError:
-                size = self._smaller(size)
+                size = max(1, size // 2 // devices) * devices
                 waiting.append(chunk)
             except jax.errors.JaxRuntimeError as error:
                 self.folder.note_failure(chunk, error)
-                task.progress.failed += (chunk.last - chunk.first) * len(group.branches)
+                task.progress.failed += (chunk.last - chunk.first) * len(group.cells)
 
-    def _batch_size(self, group: Group, gaps: Sequence[Chunk]) -> int:
+    def _batch_size(self, programs: Programs, gaps: Sequence[Chunk]) -> int:
         """How many lineages to train at once: what is asked for, or what suits the devices and fits the memory of the compiled program."""
-        devices, platform = self.mesh.devices.size, self.mesh.devices.flat[0].platform
+        mesh = programs.static.mesh
+        devices, platform = mesh.devices.size, mesh.devices.flat[0].platform
         if self.seed_batch is not None:
             return -(-self.seed_batch // devices) * devices
-        memory = processes.memory(self.mesh)
+        memory = processes.memory(mesh)
         left = sum(gap.last - gap.first for gap in gaps)
-        size = estimate.batch_size(group, self.spec, left, platform, devices, memory)
+        size = estimate.batch_size(programs.group, self.spec, left, platform, devices, memory)
         try:
-            with _arithmetic(self.spec):
-                while (needed := self._compiled(group, size).memory) > memory and size > devices:
+            with arithmetic(self.spec):
+                while (needed := programs.memory(size)) > memory and size > devices:
                     size = max(1, min(size // 2, math.floor(size * memory / needed)) // devices) * devices
         except jax.errors.JaxRuntimeError:
             pass  # compiling fails again with the first chunk, and is noted or backed off from there
         return size
 
-    def _smaller(self, size: int) -> int:
-        """Half the batch, after memory ran out."""
-        devices = self.mesh.devices.size
-        return max(1, size // 2 // devices) * devices
-
-    def _compiled(self, group: Group, size: int) -> Compiled:
-        """The compiled program of a group."""
-        return compiled(program_of(group, self.spec, keep_params=self.save_params), size, self.mesh)
-
-    def _compute(self, group: Group, common: Common, chunk: Chunk, size: int) -> Outcome:
+    def _compute(self, programs: Programs, chunk: Chunk, size: int) -> Outcome:
         """Train and measure a chunk; in a thread of its own, so that signals are heard meanwhile."""
-        with _arithmetic(self.spec):
+        with arithmetic(self.spec):
             try:
-                batch = lineages_of(group, chunk.first, chunk.last, size)
-                return self._compiled(group, size)(batch, common)
+                return programs.run(chunk.first, chunk.last, size)
             except jax.errors.JaxRuntimeError as error:
-                if OUT_OF_MEMORY in str(error) and size > self.mesh.devices.size:
+                if OUT_OF_MEMORY in str(error) and size > programs.static.mesh.devices.size:
                     raise MemoryError from error
                 raise
 
@@ -226,42 +231,10 @@ class _Worker:
         """Write a finished chunk."""
         table = records.to_table(self.spec, group, chunk, outcome)
         if self.save_params:
-            self._store_params(group, chunk, outcome)
-        records.save(self.folder.chunks / chunk.name, table)
-        progress.add(records.tally(table))
-        progress.computed += (chunk.last - chunk.first) * len(group.branches)
-
-    def _store_params(self, group: Group, chunk: Chunk, outcome: Outcome) -> None:
-        """Write the trained parameters of a chunk: `value REGIME` and `query_key REGIME`, with the number of shots where it matters."""
-        self.folder.params.mkdir(exist_ok=True)
-        count, arrays = chunk.last - chunk.first, {}
-        for (regime, index), measured in outcome.measured.items():
-            name = regime if index is None else f"{regime} {group.fine_tuning_shots[index]:g}"
-            if measured.params is not None:
-                arrays[f"value {name}"] = measured.params.value[:count]
-                arrays[f"query_key {name}"] = measured.params.query_key[:count]
-        rows = group.lineages.iloc[chunk.first : chunk.last]
-        lineages = {column: rows[column].to_numpy() for column in rows}
-        store.save_arrays(self.folder.params_of(chunk), {**arrays, **lineages})
-
-
-def _progress(
-    groups: Sequence[Group],
-    parts: Sequence[tuple[int, int]],
-    gaps: Sequence[Sequence[Chunk]],
-    finished: Mapping[Chunk, Mapping[str, int]],
-    damaged: int,
-) -> Progress:
-    """Where a run starts from."""
-    progress = Progress(total=0, damaged=damaged)
-    for group, (first, last), missing in zip(groups, parts, gaps, strict=True):
-        progress.total += (last - first) * len(group.branches)
-        progress.done += (last - first - sum(gap.last - gap.first for gap in missing)) * len(group.branches)
-    for chunk, counts in finished.items():
-        if _within(chunk, parts):
-            progress.diverged += counts["diverged"]
-            progress.above_minimum += counts["above_minimum"]
-    return progress
+            saved.save(self.folder.params_of(chunk), group, chunk, outcome)
+        chunks.save(self.folder.chunks, chunk, table)
+        progress.add(chunks.tally(table))
+        progress.computed += (chunk.last - chunk.first) * len(group.cells)
 
 
 def _within(chunk: Chunk, parts: Sequence[tuple[int, int]]) -> bool:
@@ -277,10 +250,3 @@ def _next(waiting: list[Chunk], size: int) -> Chunk:
     if chunk.last < gap.last:
         waiting.append(Chunk(gap.group, chunk.last, gap.last))
     return chunk
-
-
-def _wait(job: concurrent.futures.Future[T]) -> T:
-    """The result of a job; signals are handled while it is waited for."""
-    while not job.done():
-        concurrent.futures.wait([job], timeout=POLL_SECONDS)
-    return job.result()

@@ -1,30 +1,27 @@
-"""The spec of a sweep: read from TOML, Python or a dictionary, checked, and written down so that equal sweeps read equal."""
+"""The spec of a sweep: checked, and written down so that equal sweeps read equal."""
 
 import dataclasses
 import hashlib
 import json
 import math
-import runpy
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps.axes import AXES, Value, as_choice, as_list, as_real, as_shots, as_whole, values_of
+from lsa_jax.given import Given
+from lsa_jax.knobs import Check, Knob
+from lsa_jax.regimes import Family, Regime
+from lsa_jax.setting import EVALUATION, SETTING
+from lsa_jax.sweeps import sources
+from lsa_jax.written import as_list, values_of
 
 TEST_TASKS = {"target": 1.0, "opposite": -1.0}
-DEFAULTS: dict[str, Any] = {
-    "evaluation_shots": [0, 1, 2, 3, 5, 10, 20, 40, "inf"],
-    "test_tasks": ["target", "opposite"],
-    "simulation_prompts": 0,
-    "dtype": "float32",
-    "matmul_precision": "highest",
-}
-"""What belongs to the whole sweep: how every model is evaluated, and the arithmetic."""
+DEFAULT_REGIMES = ("pretrained", "full", "value", "value_auxiliary")
+TABLES = ("points", "regimes")
 
-Axes = dict[str, tuple[Value, ...]]
+Axes = dict[str, Sequence[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +30,9 @@ class Spec:
 
     Args:
         blocks: for each block the values of every axis.
+        family: the regimes there are, own ones included.
         evaluation_shots: numbers of shots at which models are evaluated.
+        simulation_shots: those of them at which errors are simulated.
         cosines: cosines to the target task of the tasks they are evaluated on; 1 is θ₀ itself and -1 its opposite.
         simulation_prompts: prompts to simulate each error with, beside the exact one; 0 for none.
         dtype: `float32` or `float64`.
@@ -41,18 +40,27 @@ class Spec:
     """
 
     blocks: tuple[Axes, ...]
+    family: Family
     evaluation_shots: tuple[float, ...]
+    simulation_shots: tuple[float, ...]
     cosines: tuple[float, ...]
     simulation_prompts: int
     dtype: str
     matmul_precision: str
 
+    @property
+    def axes(self) -> dict[str, Knob]:
+        """The axes there are: knobs of a setting, the regime, and the knobs of its terms, but for swept weights."""
+        return axes_of(self.family)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as JSON can hold it, the same for equal sweeps however they were written."""
-        blocks = [{name: _written(values) for name, values in block.items()} for block in self.blocks]
+        own = [regime.described() for regime in self.family.regimes if regime not in Family.of().regimes]
         return {
-            "cells": blocks,
+            "cells": [{name: _written(values) for name, values in block.items()} for block in self.blocks],
+            "regimes": own,
             "evaluation_shots": _written(self.evaluation_shots),
+            "simulation_shots": _written(self.simulation_shots),
             "cosines": _written(self.cosines),
             "simulation_prompts": self.simulation_prompts,
             "dtype": self.dtype,
@@ -69,8 +77,9 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     """Read a spec.
 
     Args:
-        source: a TOML file, a Python file that defines `spec`, or a dictionary: axes by name, `points` (a list of dictionaries of axes,
-            each of which takes the place of the axes of the same names), and what belongs to the whole sweep.
+        source: a TOML file, a Python file that defines `spec`, or a dictionary: axes by name; `points`, a list of dictionaries of axes,
+            each of which takes the place of the axes of the same names; `regimes`, own regimes, as tables by name or as `Regime` objects;
+            and what belongs to the whole sweep.
         overrides: further `name=value` settings, in place of what the spec and its points say; a value is TOML, or else a text.
 
     Returns:
@@ -87,67 +96,98 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     """
     if isinstance(source, Spec):
         return source
-    written = dict(source) if isinstance(source, Mapping) else _file(Path(source))
+    written = dict(source) if isinstance(source, Mapping) else sources.from_file(Path(source))
+    if not all(isinstance(name, str) for name in written):
+        raise InputError("a key of the spec is no text; keys are the names of axes")
     points = written.pop("points", [{}])
     if not isinstance(points, Sequence) or not points or not all(isinstance(point, Mapping) for point in points):
         raise InputError(f"points is {points!r}; it must be a list of tables, [[points]]")
-    asked = dict(_override(text) for text in overrides)
+    family = Family.of(_own_regimes(written.pop("regimes", ())))
+    asked = dict(sources.override(text) for text in overrides)
     written |= asked
     points = [{name: value for name, value in point.items() if name not in asked} for point in points]
-    shared = {name: written.pop(name, default) for name, default in DEFAULTS.items()}
-    blocks = tuple(_block(written, point) for point in points)
-    for block in blocks:
-        _require_consistent(block)
-    return _checked(blocks, shared)
+    shared = {name: written.pop(name, knob.default) for name, knob in EVALUATION.items()}
+    return _checked(tuple(_block(written, point, family) for point in points), family, shared)
 
 
-def _file(path: Path) -> dict[str, Any]:
-    """What a spec file says."""
-    if path.suffix == ".py":
-        defined = runpy.run_path(str(path)).get("spec")
-        if not isinstance(defined, Mapping):
-            raise InputError(f"{path} defines no dictionary `spec`: write spec = {{...}} in it")
-        return dict(defined)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML ({error}): see experiments for examples") from None
+def axes_of(family: Family) -> dict[str, Knob]:
+    """Return the axes that a spec may have where these regimes are known."""
+    names = tuple(regime.name for regime in family.regimes)
+    regime = Knob("branch", DEFAULT_REGIMES, Check(lambda name, value: checks.as_choice(name, str(value), names)), "regime")
+    terms = {name: knob for one in family.regimes for name, knob in one.knobs.items() if name not in one.swept}
+    return {**SETTING, "regime": regime, **terms}
 
 
-def _override(text: str) -> tuple[str, Any]:
-    """Name and value of an override."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set got {text!r}; it must be NAME=VALUE")
-    return name.strip(), _toml_value(value)
+def _own_regimes(written: Any) -> Sequence[Regime]:
+    """Regimes that a spec defines: tables by name, or objects."""
+    if isinstance(written, Mapping):
+        return [_regime(name, table) for name, table in written.items()]
+    regimes = as_list(written)
+    for regime in regimes:
+        if not isinstance(regime, Regime):
+            raise InputError(f"regimes holds a {type(regime).__name__}; it must hold Regime objects, or be a table of tables")
+    return regimes
 
 
-def _toml_value(text: str) -> Any:
-    """The value of an override."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
+def _regime(name: str, table: Any) -> Regime:
+    """A regime that a spec defines as a table; one that starts from the initial parameters says `start = "initial"`."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"regime {name!r} is {table!r}; it must be a table, [regimes.{name}], with a loss")
+    for key in table:
+        checks.as_choice(f"key of regime {name!r}:", key, ("loss", "train", "start", "within", "stream", "title"))
+    if "loss" not in table:
+        raise InputError(f"regime {name!r} has no loss; give loss = {{ zero_shot = 1.0 }}, say")
+    start = table.get("start", "pretrained")
+    return Regime(name=name, **{**table, "start": None if start == "initial" else start})
 
 
-def _block(axes: Mapping[str, Any], point: Mapping[str, Any]) -> Axes:
+def _block(axes: Mapping[str, Any], point: Mapping[str, Any], family: Family) -> Axes:
     """The values of every axis of one block."""
-    named = {**axes, **point}
+    named, known = {**axes, **point}, axes_of(family)
     for name in named:
-        checks.as_choice("key", name, (*AXES, *(() if name in point else (*DEFAULTS, "points"))))
-    return {name: values_of(name, named.get(name, axis.default), axis.check) for name, axis in AXES.items()}
+        checks.as_choice("key", name, (*known, *(() if name in point else (*EVALUATION, *TABLES))))
+    block: Axes = {}
+    for name, knob in known.items():
+        default = knob.default if knob.swept is None else knob.swept
+        block[name] = values_of(name, named.get(name, default), knob.check)
+    _require_use(block, named)
+    return block
 
 
-def _checked(blocks: tuple[Axes, ...], shared: Mapping[str, Any]) -> Spec:
+def _require_use(block: Axes, named: Mapping[str, Any]) -> None:
+    """Refuse combinations that cannot be trained, and axes along which nothing would change."""
+    pooled = "sampled" in block["gradient"] and any(block["pool_size"])
+    if pooled and math.inf in block["fine_tuning_shots"]:
+        raise InputError("fine_tuning_shots is infinite, but prompts from a pool are finite: leave inf out or set pool_size = 0")
+    for name in ("batch_size", "pool_size"):
+        if "sampled" not in block["gradient"] and name in named and (len(block[name]) > 1 or (name == "pool_size" and block[name][0])):
+            raise InputError(f"{name} changes nothing where no prompts are drawn: set gradient = 'sampled', or leave it out")
+
+
+def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]) -> Spec:
     """The spec with what belongs to the whole sweep checked too."""
-    cosines = [TEST_TASKS.get(task, task) if isinstance(task, str) else task for task in as_list(shared["test_tasks"])]
+    asked = shared["test_tasks"]
+    cosines = [TEST_TASKS.get(one, one) if isinstance(one, str) else one for one in as_list(asked)]
+
+    def several(name: str) -> tuple[float, ...]:
+        return tuple(map(float, values_of(name, shared[name], EVALUATION[name].check)))
+
+    def one(name: str) -> Any:
+        return EVALUATION[name].check(name, shared[name])
+
+    shots = several("evaluation_shots")
+    simulated = several("simulation_shots") if len(as_list(shared["simulation_shots"])) else shots
+    if not set(simulated) <= set(shots):
+        raise InputError("simulation_shots holds numbers that evaluation_shots does not: add them there")
     spec = Spec(
         blocks=blocks,
-        evaluation_shots=tuple(map(float, values_of("evaluation_shots", shared["evaluation_shots"], as_shots(0)))),
-        cosines=tuple(map(float, values_of("test_tasks", cosines, as_real(-1.0, maximum=1.0)))),
-        simulation_prompts=as_whole(0)("simulation_prompts", shared["simulation_prompts"]),
-        dtype=as_choice("float32", "float64")("dtype", shared["dtype"]),
-        matmul_precision=as_choice("highest", "high", "default")("matmul_precision", shared["matmul_precision"]),
+        family=family,
+        evaluation_shots=shots,
+        simulation_shots=simulated,
+        cosines=tuple(map(float, values_of("test_tasks", cosines, EVALUATION["test_tasks"].check))),
+        simulation_prompts=one("simulation_prompts"),
+        dtype=one("dtype"),
+        matmul_precision=one("matmul_precision"),
     )
     if spec.simulation_prompts == 1:
         raise InputError("simulation_prompts is 1; a standard error needs at least 2, or 0 for no simulation")
@@ -156,16 +196,11 @@ def _checked(blocks: tuple[Axes, ...], shared: Mapping[str, Any]) -> Spec:
     return spec
 
 
-def _require_consistent(block: Axes) -> None:
-    """Refuse combinations that cannot be trained."""
-    pooled = "sampled" in block["gradient"] and any(block["pool_size"])
-    if pooled and math.inf in block["fine_tuning_shots"]:
-        raise InputError("fine_tuning_shots is infinite, but prompts from a pool are finite: leave inf out or set pool_size = 0")
-
-
-def _written(values: Sequence[Value]) -> Any:
+def _written(values: Sequence[Any]) -> Any:
     """Values as JSON can hold them; a run of consecutive whole numbers as a range."""
+    if isinstance(values, range) and values.step == 1 and len(values) > 2:
+        return f"{values.start}:{values.stop}"
     first = values[0]
-    if len(values) > 2 and isinstance(first, int) and values == tuple(range(first, first + len(values))):
+    if len(values) > 2 and isinstance(first, int) and tuple(values) == tuple(range(first, first + len(values))):
         return f"{first}:{first + len(values)}"
-    return ["inf" if value == math.inf else value for value in values]
+    return ["inf" if value == math.inf else str(value) if isinstance(value, Given) else value for value in values]

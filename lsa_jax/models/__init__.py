@@ -1,0 +1,7 @@
+"""Models: what is trained, as one object each; the only room that knows both the simulation and the closed forms."""
+
+from lsa_jax.models.named import BUILT_IN, of
+from lsa_jax.models.one_layer import LINEAR, SOFTMAX, OneLayer
+from lsa_jax.models.protocol import Model, Theory, entries, mask, require_group
+
+__all__ = ["BUILT_IN", "LINEAR", "SOFTMAX", "Model", "OneLayer", "Theory", "entries", "mask", "of", "require_group"]

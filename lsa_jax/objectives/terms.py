@@ -1,0 +1,107 @@
+"""The terms of which losses are weighted sums, by name; each is one object, and an own one needs no other place."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from lsa_jax.constraints import BATCHES
+from lsa_jax.knobs import Knob
+from lsa_jax.models import Model, entries, mask
+from lsa_jax.objectives.risks import Risk
+from lsa_jax.priors import TaskPrior
+from lsa_jax.problem import LinearRegression
+from lsa_jax.setting import FINE_TUNING_SHOTS
+
+NO_KNOBS: Mapping[str, Knob] = MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a term may use.
+
+    Args:
+        model: the model.
+        train: the trainable set.
+        prior_risk: risk over the pretraining tasks, exact or sampled as the training is.
+        target_risk: risk on the target task, likewise.
+        pretraining_shots: number m of pretraining examples.
+        knobs: values of the knobs that terms declare, by name.
+        problem: covariance of the covariates and label noise; None where only risks are given.
+        prior: law of the pretraining tasks.
+        target_task: the target task θ₀.
+        batches: batches over which a Hessian is averaged; 1 where risks are exact.
+    """
+
+    model: Model
+    train: str
+    prior_risk: Risk
+    target_risk: Risk
+    pretraining_shots: ArrayLike
+    knobs: Mapping[str, ArrayLike]
+    problem: LinearRegression | None = None
+    prior: TaskPrior | None = None
+    target_task: Float[Array, " dim"] | None = None
+    batches: int = BATCHES
+
+    def chosen(self, params: Any) -> Float[Array, " entries"]:
+        """Return all entries of the trainable set as a vector."""
+        return entries(params, mask(self.model, params, self.train))[0]
+
+
+TermLoss = Callable[[Inputs, Key[Array, ""], Any, Any], Float[Array, ""]]
+Prepare = Callable[[Inputs, Key[Array, ""], Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One term of a loss.
+
+    Args:
+        name: its name in specs, records and figures.
+        loss: its value, a function (inputs, key, params, what was prepared).
+        prepare: computed once from the parameters that the run starts from, a function (inputs, key, start): an anchor, a Fisher, a frozen
+            teacher.
+        knobs: knobs of its own; each is an axis of a sweep along which models branch from one pretrained model.
+
+    Example:
+        >>> import lsa_jax as lsa
+        >>> norm = Term("norm", lambda inputs, key, params, anchor: (inputs.chosen(params) ** 2).sum())
+        >>> gentle = lsa.Regime("gentle", train="all", loss={"zero_shot": 1.0, norm: 0.1})
+        >>> [term.name for term in gentle.terms]
+        ['zero_shot', 'norm']
+    """
+
+    name: str
+    loss: TermLoss = dataclasses.field(repr=False)
+    prepare: Prepare = dataclasses.field(default=lambda inputs, key, start: None, repr=False)
+    knobs: Mapping[str, Knob] = dataclasses.field(default_factory=lambda: NO_KNOBS, repr=False, hash=False)
+
+
+def _distance_to_start(inputs: Inputs, key: Key[Array, ""], params: Any, start: Float[Array, " entries"]) -> Float[Array, ""]:
+    """Half the squared distance to where the run started, over the trainable set."""
+    return jnp.sum((inputs.chosen(params) - start) ** 2) / 2
+
+
+PRIOR = Term("prior", lambda inputs, key, params, _: inputs.prior_risk(key, params, inputs.pretraining_shots))
+"""The pretraining risk: objective (a), and replay when it stands beside another term."""
+
+ZERO_SHOT = Term("zero_shot", lambda inputs, key, params, _: inputs.target_risk(key, params, 0))
+"""The zero-shot error of the target task: objectives (b) and (c)."""
+
+FEW_SHOT = Term(
+    "few_shot",
+    lambda inputs, key, params, _: inputs.target_risk(key, params, inputs.knobs["fine_tuning_shots"]),
+    knobs=MappingProxyType({"fine_tuning_shots": FINE_TUNING_SHOTS}),
+)
+"""The error of the target task after `fine_tuning_shots` examples."""
+
+L2_SP = Term("l2_sp", _distance_to_start, prepare=lambda inputs, key, start: jax.lax.stop_gradient(inputs.chosen(start)))
+r"""$\frac12|\theta - \theta_\text{start}|^2$ over the trainable set; it changes under $(cV, Q/c)$, though no prediction does."""
+
+TERMS = {term.name: term for term in (PRIOR, ZERO_SHOT, FEW_SHOT, L2_SP)}
+"""The built-in terms by name."""

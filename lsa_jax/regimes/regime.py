@@ -1,0 +1,164 @@
+"""A regime: what is trained, from where, on which loss, as one object; the paper's are made in the same way as one's own."""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from jaxtyping import Array, ArrayLike, Float
+
+from lsa_jax import checks
+from lsa_jax.errors import InputError
+from lsa_jax.knobs import Knob, real
+from lsa_jax.objectives import TERMS, Inputs, Objective, Schedule, Term, minimise
+from lsa_jax.objectives.schedules import SCHEDULES
+from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.written import values_of
+
+OWN_STREAMS = 2**31
+"""Streams from here on belong to regimes that name none: no number below is ever taken by chance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    r"""Excess errors over $\sigma^2$ in units of $\theta_0^\top\Sigma\theta_0$, as both contexts grow without bound."""
+
+    zero_shot_target: float
+    few_shot_target: float
+    few_shot_opposite: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a closed-form minimiser starts from: the problem, the pretrained optimum, the target task and the number of shots.
+
+    `reached` is a model trained in this regime, where only the run itself says which of many minimisers it ends at: Adam conserves nothing.
+    """
+
+    problem: LinearRegression
+    pretrained: Params
+    target_task: Float[Array, " dim"]
+    fine_tuning_shots: ArrayLike
+    reached: Params | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Regime:
+    """What is trained, from where, on which loss.
+
+    Args:
+        name: its name in specs, records, files and figures.
+        loss: weights by term; a term is a name in `lsa_jax.objectives.TERMS` or a `Term`, a weight a number at least 0, the values of a
+            swept one, or a schedule (`linear_decay`).
+        train: the trainable set, a name that the model knows, or `all`.
+        start: the regime it goes on from; None for one that starts from the initial parameters.
+        within: the term whose argmin set it starts in and does not leave, as in objective (d).
+        stream: number of its stream of randomness, never used by another regime; by default one that follows from the name.
+        optimum: its closed-form minimiser for one layer of linear attention, if there is one; else no theory is drawn.
+        limits: the paper's limiting errors by dimension, if there are any.
+        bound: largest relative excess of trained models over the optimum for which a claim of the paper is said to hold.
+        title: its title in figures; by default the name.
+
+    Raises:
+        ValueError: if the name is none, there is no term, a term or a weight is unknown, or it starts from itself.
+
+    Example:
+        >>> gentle = Regime(name="gentle", loss={"zero_shot": 1.0, "prior": "logspace(0.01, 1, 3)"})
+        >>> gentle.start, list(gentle.swept)
+        ('pretrained', ['gentle.weight_prior'])
+    """
+
+    name: str
+    loss: Mapping[str | Term, Any] = dataclasses.field(hash=False)
+    train: str = "all"
+    start: str | None = "pretrained"
+    within: str | Term | None = None
+    stream: int | None = None
+    optimum: Callable[[Given], Params] | None = dataclasses.field(default=None, repr=False)
+    limits: Callable[[int], Limits] | None = dataclasses.field(default=None, repr=False)
+    bound: float = math.inf
+    title: str = ""
+    terms: tuple[Term, ...] = dataclasses.field(init=False, repr=False)
+    weights: tuple[Any, ...] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check, and fill in what follows from the rest."""
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise InputError(f"a regime is called {self.name!r}; its name must be letters, digits and underscores")
+        if not isinstance(self.loss, Mapping) or not self.loss:
+            raise InputError(f"regime {self.name!r} has the loss {self.loss!r}; it must be a table of terms and weights, one at least")
+        if self.start == self.name:
+            raise InputError(f"regime {self.name!r} starts from itself; it must start from another one, or from none")
+        settle = object.__setattr__
+        settle(self, "terms", tuple(_term(self.name, term) for term in self.loss))
+        pairs = zip(self.terms, self.loss.values(), strict=True)
+        settle(self, "weights", tuple(_weight(self.name, term, weight) for term, weight in pairs))
+        settle(self, "loss", MappingProxyType(dict(self.loss)))
+        settle(self, "within", None if self.within is None else _term(self.name, self.within))
+        settle(self, "stream", OWN_STREAMS + zlib.crc32(self.name.encode()) // 4 if self.stream is None else self.stream)
+        settle(self, "title", self.title or self.name.replace("_", " "))
+
+    @property
+    def swept(self) -> dict[str, tuple[float, ...]]:
+        """The values of its swept weights, by the name of the axis."""
+        return {self.axis(term): weight for term, weight in zip(self.terms, self.weights, strict=True) if isinstance(weight, tuple)}
+
+    @property
+    def knobs(self) -> dict[str, Knob]:
+        """The branch knobs it reads: those of its terms, and its swept weights."""
+        declared = {name: one for term in (*self.terms, *self._inner) for name, one in term.knobs.items()}
+        weight = Knob("branch", 1.0, real(0.0), "weight")
+        return {**declared, **dict.fromkeys(self.swept, weight)}
+
+    @property
+    def _inner(self) -> tuple[Term, ...]:
+        """The term of the constraint, if there is one."""
+        return (self.within,) if isinstance(self.within, Term) else ()
+
+    def axis(self, term: Term) -> str:
+        """Return the name of the axis along which the weight of a term is swept."""
+        return f"{self.name}.weight_{term.name}"
+
+    def objective(self, inputs: Inputs) -> Objective:
+        """Return what it minimises.
+
+        Args:
+            inputs: what its terms are computed from, the values of its knobs among them.
+
+        Returns:
+            The objective.
+        """
+        pairs = zip(self.terms, self.weights, strict=True)
+        terms = [(term, inputs.knobs[self.axis(term)] if isinstance(weight, tuple) else weight) for term, weight in pairs]
+        return minimise(terms, dataclasses.replace(inputs, train=self.train), *self._inner)
+
+    def described(self) -> dict[str, Any]:
+        """Return what determines its numbers, as JSON can hold it."""
+        loss = {term.name: _described(weight) for term, weight in zip(self.terms, self.weights, strict=True)}
+        within = [term.name for term in self._inner]
+        return {"name": self.name, "train": self.train, "start": self.start, "loss": loss, "within": within, "stream": self.stream}
+
+
+def _term(regime: str, written: object) -> Term:
+    """A term by its name, or itself."""
+    if isinstance(written, Term):
+        return written
+    return TERMS[checks.as_choice(f"term of regime {regime!r}:", str(written), tuple(TERMS))]
+
+
+def _weight(regime: str, term: Term, written: Any) -> float | tuple[float, ...] | Schedule:
+    """A weight as a number, a schedule, or the values of a swept one."""
+    if isinstance(written, Schedule):
+        return written
+    if isinstance(written, str) and written.isidentifier():
+        return SCHEDULES[checks.as_choice(f"schedule of {term.name} in regime {regime!r}:", written, tuple(SCHEDULES))]
+    values = values_of(f"weight of {term.name} in regime {regime!r}", written, real(0.0))
+    return values[0] if len(values) == 1 and isinstance(written, int | float) else tuple(values)
+
+
+def _described(weight: Any) -> Any:
+    """A weight as JSON can hold it."""
+    return weight.name if isinstance(weight, Schedule) else list(weight) if isinstance(weight, tuple) else weight

@@ -1,0 +1,145 @@
+"""Every knob of a model and of its evaluation, declared once: spec keys, records, traced batches and axis labels derive from here."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import ArrayLike
+
+from lsa_jax.errors import InputError
+from lsa_jax.given import Given, given
+from lsa_jax.knobs import Check, Knob, choice, declared, knob, real, shots, whole
+from lsa_jax.optimizers import DECAYS, OPTIMIZERS
+
+GRADIENTS = ("population", "sampled", "closed_form")
+LARGEST_SEED = 2**32 - 1
+
+
+def text_or(kind: str, depth: int) -> Check:
+    """Return the check of a law: a text, whose dimension is checked when it is known, or arrays or an object in its place."""
+
+    def check(name: str, value: Any) -> str | Given:
+        if isinstance(value, str):
+            return value
+        if value is None or isinstance(value, bool | int | float):
+            raise InputError(f"{name} is {value!r}; it must be a text such as {SETTING[name].default!r}, or arrays")
+        return given(kind, value)
+
+    return Check(check, depth=depth)
+
+
+def named_model(name: str, value: Any) -> str | Given:
+    """Check a model: the name of one that is built in, where one is defined, or an object with a name of its own."""
+    if isinstance(value, str | Given):
+        return value
+    if not isinstance(getattr(value, "name", None), str):
+        raise InputError(f"{name} is a {type(value).__name__}; it must be a name such as 'linear', FILE.py:NAME, or a model")
+    return Given(label=value.name, value=value)
+
+
+def task(name: str, value: Any) -> str | tuple[float, ...]:
+    """Check a target task: `random`, or its entries."""
+    if value == "random":
+        return "random"
+    entries = value.split(",") if isinstance(value, str) else value
+    try:
+        found = tuple(float(entry) for entry in entries)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {value!r}; it must be 'random', or d numbers separated by commas") from None
+    if not all(map(math.isfinite, found)) or not any(found):
+        raise InputError(f"{name} is {value!r}; its entries must be finite, one at least not 0")
+    return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What determines one trained model but for its regime and its branch knobs. In a compiled program the traced fields hold tracers."""
+
+    dim: int = knob(5, whole(1), "static", "dimension $d$", symbol="$d$")
+    model: Any = knob("linear", Check(named_model), "static", "model")
+    gradient: str = knob("population", choice(*GRADIENTS), "static", "gradient: exact, of sampled prompts, or no training")
+    steps: int = knob(5000, whole(1), "static", "gradient steps of each training phase")
+    batch_size: int = knob(1024, whole(1), "static", "prompts a step")
+    pool_size: int = knob(0, whole(0), "static", "labelled examples in the fine-tuning pool; 0 for fresh ones")
+    optimizer: str = knob("sgd", choice(*OPTIMIZERS), "static", "optimiser")
+    decay: str = knob("linear", choice(*DECAYS), "static", "shape of the learning-rate decay")
+    covariance: Any = knob("isotropic", text_or("matrix", 2), "shared", r"covariance $\Sigma$ of the covariates", symbol=r"$\Sigma$")
+    prior: Any = knob("sphere", text_or("prior", 3), "shared", "law of the pretraining tasks")
+    target_task: Any = knob("random", Check(task, depth=1), "shared", r"target task $\theta_0$: random on the unit sphere, or its entries")
+    pretraining_shots: ArrayLike = knob(20.0, shots(1), "traced", "pretraining shots $m$", symbol="$m$")
+    noise_std: ArrayLike = knob(0.1**0.5, real(0.0), "traced", r"noise $\sigma$", symbol=r"$\sigma$")
+    learning_rate: ArrayLike = knob(0.01, real(0.0, above=True), "traced", "learning rate")
+    init_std: ArrayLike = knob(0.05, real(0.0, above=True), "traced", "standard deviation of the entries at initialisation")
+    seed: ArrayLike = knob(0, whole(0, LARGEST_SEED), "traced", "training seed", swept="0:8")
+
+    @property
+    def trained(self) -> bool:
+        """Whether models are trained; else closed-form optima are measured."""
+        return self.gradient != "closed_form"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How every model of a sweep is measured, and the arithmetic."""
+
+    evaluation_shots: Any = knob((0, 1, 2, 3, 5, 10, 20, 40, "inf"), shots(0), "sweep", "number of shots $n$", symbol="$n$")
+    test_tasks: Any = knob(("target", "opposite"), real(-1.0, maximum=1.0), "sweep", r"cosines to $\theta_0$ of the test tasks")
+    simulation_prompts: int = knob(0, whole(0), "sweep", "prompts that simulate each error beside the exact one; 0 for none")
+    simulation_shots: Any = knob((), shots(0), "sweep", "numbers of shots at which errors are simulated; empty for all")
+    dtype: str = knob("float32", choice("float32", "float64"), "sweep", "floating type")
+    matmul_precision: str = knob("highest", choice("highest", "high", "default"), "sweep", "precision of matrix products")
+
+
+SETTING: Mapping[str, Knob] = declared(Setting)
+EVALUATION: Mapping[str, Knob] = declared(Evaluation)
+FINE_TUNING_SHOTS = Knob("branch", 20.0, shots(1), r"fine-tuning shots $n_\mathrm{ft}$", symbol=r"$n_\mathrm{ft}$")
+"""The one branch knob of the paper's regimes: what the few-shot term of a fine-tuning loss declares."""
+
+
+def of_kind(*kinds: str) -> tuple[str, ...]:
+    """Return the names of the knobs of a setting that enter a program in one of these ways.
+
+    Args:
+        kinds: `static`, `shared` or `traced`.
+
+    Returns:
+        The names, in the order of their declaration.
+
+    Example:
+        >>> of_kind("shared")
+        ('covariance', 'prior', 'target_task')
+    """
+    return tuple(name for name, one in SETTING.items() if one.kind in kinds)
+
+
+STATIC, SHARED, TRACED = of_kind("static"), of_kind("shared"), of_kind("traced")
+
+
+def label_of(name: str) -> str:
+    """Return the words for a knob on the axis of a figure.
+
+    Args:
+        name: name of a knob, of a column of the records or of a weight.
+
+    Returns:
+        Its label, or the name with spaces.
+
+    Example:
+        >>> label_of("dim"), label_of("weight_prior")
+        ('dimension $d$', 'weight prior')
+    """
+    known = _known().get(name)
+    return known.label if known else name.replace("_", " ")
+
+
+def symbol_of(name: str) -> str:
+    """Return the letter of a knob where it has one, else its name with spaces."""
+    known = _known().get(name)
+    return known.symbol if known and known.symbol else name.replace("_", " ")
+
+
+def _known() -> dict[str, Knob]:
+    """All knobs by the names of their columns."""
+    cosine = Knob("sweep", 1.0, real(-1.0, maximum=1.0), r"cosine to $\theta_0$")
+    return {**SETTING, **EVALUATION, "fine_tuning_shots": FINE_TUNING_SHOTS, "cosine": cosine}

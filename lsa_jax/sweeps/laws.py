@@ -1,0 +1,153 @@
+"""The laws that all lineages of a group share, as arrays, and what a group's model, prior and gradient allow."""
+
+import math
+from typing import TYPE_CHECKING
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lsa_jax import checks, covariances, models, priors
+from lsa_jax.errors import InputError
+from lsa_jax.given import Given
+from lsa_jax.priors import TaskPrior
+from lsa_jax.setting import Setting
+
+if TYPE_CHECKING:
+    from lsa_jax.sweeps.plan import Group
+    from lsa_jax.sweeps.spec import Spec
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Laws:
+    """Covariance of the covariates, law of the pretraining tasks, and the target task where one is given."""
+
+    covariance: Float[Array, "dim dim"]
+    prior: TaskPrior
+    target_task: Float[Array, " dim"] | None
+
+
+def of(setting: Setting) -> Laws:
+    """Return the laws of a setting as arrays, checked.
+
+    Args:
+        setting: the knobs.
+
+    Returns:
+        The laws, in JAX's default floating type.
+
+    Raises:
+        ValueError: if one cannot be made in this dimension.
+
+    Example:
+        >>> of(Setting(dim=2, target_task=(1.0, 0.0))).covariance.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    dim, real = setting.dim, jnp.result_type(float)
+    prior = jax.tree.map(lambda leaf: leaf.astype(real) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, prior_of(setting))
+    target = None
+    if setting.target_task != "random":
+        target = checks.as_task("target_task", np.array(setting.target_task), dim, zero_allowed=False).astype(real)
+    return Laws(covariance=_covariance(setting).astype(real), prior=prior, target_task=target)
+
+
+def prior_of(setting: Setting) -> TaskPrior:
+    """Return the law of the pretraining tasks that a setting names or holds.
+
+    Args:
+        setting: the knobs.
+
+    Returns:
+        The prior.
+
+    Raises:
+        ValueError: if it cannot be made in this dimension.
+    """
+    written = setting.prior.value if isinstance(setting.prior, Given) else setting.prior
+    prior = written if isinstance(written, TaskPrior) else priors.from_spec(written, setting.dim)
+    priors.require_prior_dim(prior, setting.dim)
+    return prior
+
+
+def has_minimiser(setting: Setting) -> bool:
+    """Tell whether the closed-form minimisers hold for a setting: one layer of linear attention, and a symmetric prior with moments."""
+    theory = models.of(setting.model).theory
+    return theory is not None and theory.minimisers and has_moments(prior_of(setting)) and bool(priors.is_symmetric(prior_of(setting)))
+
+
+def has_moments(prior: TaskPrior) -> bool:
+    """Tell whether exact averages over a prior are known."""
+    return hasattr(prior, "moments")
+
+
+def require_trainable(spec: "Spec", group: "Group") -> None:
+    """Refuse a group whose laws cannot be made, or whose model, prior and gradient do not go together, before anything is computed.
+
+    Args:
+        spec: the sweep.
+        group: the group.
+
+    Raises:
+        ValueError: if so.
+    """
+    setting, model = group.setting, models.of(group.setting.model)
+    _require_laws(setting)
+    for regime in {cell.regime for cell in group.cells}:
+        for one in group.family.lineage_of(regime):
+            models.require_group(model, one.train)
+        if setting.gradient == "closed_form" and group.family.by_name[regime].optimum is None:
+            raise InputError(f"regime {regime!r} has no closed form: leave it out where gradient = 'closed_form'")
+    if setting.gradient == "closed_form" and not has_minimiser(setting):
+        raise InputError(f"model {model.name!r} with prior {setting.prior} has no closed-form optima: set another gradient")
+    if model.theory is None:
+        _require_simulated(spec, group, model)
+    elif setting.gradient == "population":
+        _require_moments(group)
+
+
+def _require_laws(setting: Setting) -> None:
+    """Refuse laws that cannot be made in this dimension; those that are texts are read, not made."""
+    if isinstance(setting.covariance, str):
+        covariances.parse(setting.covariance, setting.dim)
+    else:
+        _covariance(setting)
+    if isinstance(setting.prior, str):
+        priors.parse(setting.prior)
+    else:
+        prior_of(setting)
+    if isinstance(setting.target_task, tuple):
+        checks.as_task("target_task", np.array(setting.target_task), setting.dim)
+
+
+def _require_moments(group: "Group") -> None:
+    """Refuse exact gradients over a prior without exact moments, where a term asks for them."""
+    asked = {term.name for cell in group.trainings for term in group.family.by_name[cell.regime].terms}
+    if "prior" in asked and not has_moments(prior_of(group.setting)):
+        raise InputError(f"prior {group.setting.prior} has no exact moments: set gradient = 'sampled', or give it `moments`")
+
+
+def _require_simulated(spec: "Spec", group: "Group", model: models.Model) -> None:
+    """Refuse exact gradients and infinite contexts of a model about which nothing is exact."""
+    if group.setting.gradient != "sampled":
+        raise InputError(f"model {model.name!r} has no exact risk: set gradient = 'sampled'")
+    if not spec.simulation_prompts:
+        raise InputError(f"model {model.name!r} has no exact risk: set simulation_prompts, to measure it on prompts")
+    finite = f"prompts of model {model.name!r} are finite"
+    if math.inf in {*group.lineages["pretraining_shots"], *(cell.knobs["fine_tuning_shots"] for cell in group.cells)}:
+        raise InputError(f"pretraining_shots or fine_tuning_shots is infinite, but {finite}: leave inf out")
+    if not any(map(math.isfinite, spec.simulation_shots)):
+        raise InputError(f"evaluation_shots are all infinite, but {finite}: add a finite number")
+
+
+def _covariance(setting: Setting) -> Float[Array, "dim dim"]:
+    """The covariance that a setting names or holds."""
+    if isinstance(setting.covariance, str):
+        return covariances.from_text(setting.covariance, setting.dim)
+    matrix = setting.covariance.value
+    if isinstance(matrix, dict):
+        if "covariance" not in matrix:
+            raise InputError(f"covariance is given as {', '.join(matrix)}; it must be one matrix, or a file with an array 'covariance'")
+        matrix = matrix["covariance"]
+    return checks.as_covariance("covariance", jnp.asarray(matrix), setting.dim)
