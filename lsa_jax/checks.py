@@ -50,8 +50,8 @@ def as_real(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> Float[
     return array.astype(jnp.promote_types(jnp.float32, jnp.result_type(float, array.dtype)))
 
 
-def as_covariance(name: str, value: ArrayLike, dim: int | str = "dim") -> Float[Array, "dim dim"]:
-    """Convert to a symmetric positive definite matrix."""
+def as_covariance(name: str, value: ArrayLike, dim: int | str = "dim", *, semidefinite: bool = False) -> Float[Array, "dim dim"]:
+    """Convert to a symmetric matrix that is positive definite, or semidefinite where that is enough."""
     matrix = as_real(name, value, (dim, dim))
     if matrix.shape[0] != matrix.shape[1]:
         raise InputError(f"{name} has shape {matrix.shape}; it must be square, (dim, dim)")
@@ -62,12 +62,21 @@ def as_covariance(name: str, value: ArrayLike, dim: int | str = "dim") -> Float[
         if asymmetry > SYMMETRY_TOLERANCE * np.abs(known).max():
             raise InputError(f"{name} is not symmetric (differs from its transpose by {asymmetry:.3g}); pass (A + A.T) / 2")
         smallest = np.linalg.eigvalsh(known)[0]
-        if smallest <= len(known) * np.finfo(matrix.dtype).eps * np.abs(known).max():
+        rounding = len(known) * np.finfo(matrix.dtype).eps * np.abs(known).max()
+        if semidefinite and smallest < -rounding:
+            raise InputError(f"{name} is not positive semidefinite (smallest eigenvalue {smallest:.3g}); no eigenvalue may be below 0")
+        if not semidefinite and smallest <= rounding:
             raise InputError(
                 f"{name} is not positive definite in {matrix.dtype} (smallest eigenvalue {smallest:.3g}); "
                 "all eigenvalues must be above rounding: add a small multiple of the identity"
             )
     return matrix
+
+
+def as_single(name: str, batch_shape: tuple[int, ...]) -> None:
+    """Refuse several where one is wanted, which would broadcast."""
+    if batch_shape:
+        raise InputError(f"{name} holds a batch of shape {batch_shape}; it must be a single one: vmap over several")
 
 
 def as_scale(name: str, value: ArrayLike, *, minimum: float = -math.inf, zero_allowed: bool = True) -> Float[Array, ""]:

@@ -1,4 +1,4 @@
-"""Inverses of small matrices whose batches cannot wait for ever.
+"""Inverses and roots of small matrices whose batches cannot wait for ever.
 
 On a CPU, jaxlib's LAPACK kernels spread a batch over the threads that run the program, and wait. When every thread waits, as with several
 devices or several factorisations at once, none is left to work, and the program hangs (jaxlib 0.10.2, two cores). Here a batch on a CPU
@@ -45,6 +45,7 @@ def one_by_one(function: Callable[[Matrix], Matrix]) -> Callable[[Matrix], Matri
 
 _inverse = one_by_one(jnp.linalg.inv)
 _pseudo_inverse = one_by_one(lambda matrix: jnp.linalg.pinv(matrix, hermitian=True))
+_eigen_root = one_by_one(lambda matrix: _root_from_eigenvectors(matrix))
 
 
 @jax.custom_jvp
@@ -100,3 +101,49 @@ def _pseudo_inverse_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) 
         kernel = jnp.eye(len(matrix), dtype=matrix.dtype) - matrix @ found
         rotated = found @ found @ change @ kernel
         return found, rotated + rotated.T - found @ change @ found
+
+
+@jax.custom_jvp
+def semidefinite_root(matrix: Matrix) -> Matrix:
+    r"""Return a square root R, $A = RR^\top$, of a symmetric positive semidefinite matrix.
+
+    It is the Cholesky factor where there is one, and else made of the eigenvectors. Its derivative is that of a root at constant rank.
+
+    Args:
+        matrix: a symmetric positive semidefinite matrix A.
+
+    Returns:
+        The root; eigenvalues that are lost in rounding count as 0, and one that is below 0 beyond that makes it NaN.
+
+    Example:
+        >>> root = semidefinite_root(jnp.array([[1.0, 1.0], [1.0, 1.0]]))
+        >>> (root @ root.T).round(4).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
+    triangle = jnp.linalg.cholesky(matrix)
+    regular = jnp.all(jnp.diag(triangle) ** 2 > _rounding(jnp.diag(matrix)))
+    return jnp.where(regular, triangle, _eigen_root(matrix))
+
+
+@semidefinite_root.defjvp
+def _semidefinite_root_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) -> tuple[Matrix, Matrix]:
+    (matrix,), (change,) = primals, tangents
+    root = semidefinite_root(matrix)
+    with precision.in_force():
+        change = (change + change.T) / 2
+        opposite = root.T @ pseudo_inverse(matrix)
+        inside = opposite @ change @ opposite.T
+        outside = change @ opposite.T - root @ inside
+        return root, root @ (jnp.tril(inside, -1) + jnp.diag(jnp.diag(inside)) / 2) + outside
+
+
+def _root_from_eigenvectors(matrix: Matrix) -> Matrix:
+    """Eigenvectors times the roots of their eigenvalues, those lost in rounding as 0; NaN where one is below 0 beyond that."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    lost = jnp.abs(values) <= _rounding(values)
+    return vectors * jnp.sqrt(jnp.where(lost, 0, values))[None]
+
+
+def _rounding(values: Float[Array, " size"]) -> Float[Array, ""]:
+    """Size of the numbers that are lost in rounding beside the given ones."""
+    return len(values) * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))

@@ -9,8 +9,8 @@ import chex
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lsa_jax.priors import GaussianPrior, SpherePrior
-from lsa_jax.problem import Params, gram
+from lsa_jax.priors import TaskMoments
+from lsa_jax.problem import Params
 
 ContextFactors = tuple[Float[Array, " query"], Float[Array, "query query"]]
 
@@ -23,18 +23,6 @@ class WhitenedParams:
     value_label: Float[Array, ""]
     query_key: Float[Array, "query query"]
     query_key_label: Float[Array, " query"]
-
-
-@chex.dataclass(frozen=True, mappable_dataclass=False)
-class TaskMoments:
-    r"""All of an elliptical law of the whitened task τ that its risk depends on: mean, covariance and variance of $|\tau - \bar\tau|^2$.
-
-    A single task has no covariance (None), which saves its matrix products.
-    """
-
-    mean: Float[Array, " dim"]
-    covariance: Float[Array, "dim dim"] | None
-    squared_norm_variance: Float[Array, ""]
 
 
 def whiten(params: Params, root: Float[Array, "dim dim"]) -> WhitenedParams:
@@ -55,20 +43,6 @@ def of_task(task: Float[Array, " dim"], root: Float[Array, "dim dim"]) -> TaskMo
     return TaskMoments(mean=root.T @ task, covariance=None, squared_norm_variance=jnp.zeros((), task.dtype))
 
 
-def of_prior(prior: GaussianPrior | SpherePrior, root: Float[Array, "dim dim"]) -> TaskMoments:
-    r"""Moments of an elliptical task prior: $\mathrm{Var}|\delta|^2$ is $2\,\mathrm{tr}\,C^2$, on a sphere less its radial part."""
-    match prior:
-        case GaussianPrior(mean=mean):
-            whitened = gram(root.T @ prior.root)
-            variance = 2 * jnp.sum(whitened**2)
-            return TaskMoments(mean=root.T @ mean, covariance=whitened, squared_norm_variance=variance)
-        case SpherePrior(dim=dim, radius=radius):
-            whitened = root.T @ root * (radius**2 / dim)
-            anisotropy = jnp.sum((whitened - jnp.trace(whitened) / dim * jnp.eye(dim, dtype=root.dtype)) ** 2)
-            variance = 2 * dim / (dim + 2) * anisotropy
-            return TaskMoments(mean=jnp.zeros(dim, root.dtype), covariance=whitened, squared_norm_variance=variance)
-
-
 def squared_error(
     params: WhitenedParams, task: TaskMoments, noise_std: Float[Array, ""], query_weight: Float[Array, ""]
 ) -> Float[Array, ""]:
@@ -80,10 +54,8 @@ def squared_error(
     target = jnp.concatenate([jnp.zeros(1, task.mean.dtype), task.mean])
     bias = context_weight * prediction + query_weight * jnp.concatenate([query_constant[None], query_linear]) - target
     error = jnp.sum(bias**2) + context_weight * query_weight * context_variance(params, task, factors, prediction)
-    if task.covariance is not None:
-        slope = context_weight * prediction_slope(params, factors) - jnp.eye(task.mean.size + 1, task.mean.size, -1, bias.dtype)
-        curvature = context_weight * params.value_label * params.query_key_label
-        error += spread(slope, curvature, task.covariance, task.squared_norm_variance)
+    slope = context_weight * prediction_slope(params, factors) - jnp.eye(task.mean.size + 1, task.mean.size, -1, bias.dtype)
+    error += spread(slope, context_weight * params.value_label * params.query_key_label, task)
     return noise_std**2 + error + query_weight**2 * query_remainder
 
 
@@ -112,14 +84,14 @@ def prediction_slope(params: WhitenedParams, factors: ContextFactors) -> Float[A
     return params.value_label * key[:-1].T + jnp.outer(params.query_key_label, value[:-1])
 
 
-def spread(
-    slope: Float[Array, "rows dim"],
-    curvature: Float[Array, " rows"],
-    covariance: Float[Array, "dim dim"],
-    squared_norm_variance: Float[Array, ""],
-) -> Float[Array, ""]:
+def spread(slope: Float[Array, "rows dim"], curvature: Float[Array, " rows"], task: TaskMoments) -> Float[Array, ""]:
     r"""Summed variance over the task of the vector $\text{slope}\,\delta + |\delta|^2\,\text{curvature}$."""
-    return jnp.sum((slope @ covariance) * slope) + squared_norm_variance * jnp.sum(curvature**2)
+    if task.covariance is None:
+        return jnp.zeros((), slope.dtype)
+    variance = jnp.sum((slope @ task.covariance) * slope) + task.squared_norm_variance * jnp.sum(curvature**2)
+    if task.squared_norm_covariance is None:
+        return variance
+    return variance + 2 * curvature @ (slope @ task.squared_norm_covariance)
 
 
 def context_variance(
@@ -139,13 +111,16 @@ def context_variance(
     covariation = 4 * params.value_label * value[:-1] @ task.covariance @ key[:-1] @ label
     product = (value_square + params.value_label**2 * total) * (key_square + jnp.sum(label**2) * total)
     curvature = params.value_label * label
+    if task.squared_norm_covariance is not None:
+        drift = jnp.sum(label**2) * value[:-1] + params.value_label * key[:-1] @ label
+        covariation += 2 * params.value_label * drift @ task.squared_norm_covariance
     return (
         variance
         + total * jnp.sum(linear_slope**2)
         + product
         + covariation
         + task.squared_norm_variance * jnp.sum(curvature**2)
-        + spread(prediction_slope(params, factors), curvature, task.covariance, task.squared_norm_variance)
+        + spread(prediction_slope(params, factors), curvature, task)
     )
 
 

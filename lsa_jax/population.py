@@ -7,11 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from lsa_jax import checks, moments, precision
-from lsa_jax.priors import FiniteTasks, TaskPrior, require_prior_dim
+from lsa_jax.priors import TaskPrior, moments_of, require_moments, require_prior_dim
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
-
-TASKS_AT_ONCE = 256
-"""Tasks of a finite pool whose risks are computed together; bounds the memory, not the result."""
 
 
 def population_risk(params: Params, problem: LinearRegression, task: Real[ArrayLike, " dim"], num_shots: ArrayLike) -> Float[Array, ""]:
@@ -58,15 +55,15 @@ def population_risk(params: Params, problem: LinearRegression, task: Real[ArrayL
 def prior_risk(params: Params, problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike) -> Float[Array, ""]:
     r"""Compute the exact n-shot error averaged over a task prior, the pretraining loss $E_\theta\,\mathcal{E}(V,Q,n;\theta)$.
 
-    The error is a polynomial of degree 4 in the whitened task τ. An elliptical prior (Gaussian with any mean, or the sphere) enters through
-    the mean and covariance of τ and the variance of $|\tau - \bar\tau|^2$ alone; a finite pool is a mean over its tasks.
+    The error is a polynomial of degree 4 in the whitened task τ. With $\delta = \tau - E\tau$ a prior enters through the mean and
+    covariance of τ, the variance of $|\delta|^2$ and $E|\delta|^2\delta$ alone: the cost does not grow with the tasks of a pool.
 
     **Assumes** what `population_risk` does.
 
     Args:
         params: V and Q, any values.
         problem: covariance of the covariates and label noise.
-        prior: law of the tasks.
+        prior: law of the tasks, with moments.
         num_shots: number of examples in the prompt, a whole number from 0 on or `jnp.inf`; may be traced.
 
     Returns:
@@ -74,10 +71,11 @@ def prior_risk(params: Params, problem: LinearRegression, prior: TaskPrior, num_
 
     Raises:
         TypeError: if `prior` is no task prior.
-        ValueError: if shapes do not match the problem, an entry is not finite, or `num_shots` is negative or fractional.
+        ValueError: if the prior has no moments, shapes do not match the problem, an entry is not finite, or `num_shots` is negative or
+            fractional.
 
     References:
-        Lee, Sohn, Lee, arXiv 2602.23197, section 3, objective (a); docs/theory.md, equations (9) and (10).
+        Lee, Sohn, Lee, arXiv 2602.23197, section 3, objective (a); docs/theory.md, equations (9), (10) and (22).
 
     Example:
         >>> import jax.numpy as jnp, lsa_jax as lsa
@@ -88,6 +86,7 @@ def prior_risk(params: Params, problem: LinearRegression, prior: TaskPrior, num_
     """
     require_same_dim(params, problem)
     require_prior_dim(prior, problem.dim)
+    require_moments(prior)
     return _risk(params, problem, prior, checks.as_shots("num_shots", num_shots, params.value.dtype))
 
 
@@ -112,24 +111,13 @@ def risk_function(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskP
     """
     with precision.in_force():
         root = problem.root
-        if isinstance(tasks, FiniteTasks):
-            law = jax.vmap(moments.of_task, (0, None))(tasks.tasks, root)
-        elif isinstance(tasks, TaskPrior):
-            law = moments.of_prior(tasks, root)
-        else:
-            law = moments.of_task(tasks, root)
+        law = moments_of(tasks, root) if isinstance(tasks, TaskPrior) else moments.of_task(tasks, root)
 
     def risk(params: Params, num_shots: ArrayLike) -> Float[Array, ""]:
         with precision.in_force():
             whitened = moments.whiten(params, root)
             query_weight = 1 / (jnp.asarray(num_shots, root.dtype) + 1)
-
-            def risk_on(task: moments.TaskMoments) -> Float[Array, ""]:
-                return moments.squared_error(whitened, task, problem.noise_std, query_weight)
-
-            if isinstance(tasks, FiniteTasks):
-                return jnp.mean(jax.lax.map(jax.checkpoint(risk_on), law, batch_size=TASKS_AT_ONCE))
-            return risk_on(law)
+            return moments.squared_error(whitened, law, problem.noise_std, query_weight)
 
     return risk
 

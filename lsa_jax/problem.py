@@ -49,6 +49,11 @@ class LinearRegression:
         return self.root.shape[-1]
 
     @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of a batch of problems, empty for one."""
+        return self.root.shape[:-2] or self.noise_std.shape
+
+    @property
     def covariance(self) -> Float[Array, "*batch dim dim"]:
         """Covariance of the covariates."""
         return gram(self.root)
@@ -96,6 +101,11 @@ class Params:
         """Dimension d of the covariates the parameters are made for."""
         return self.value.shape[-1] - 2
 
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of a batch of parameters, empty for one."""
+        return self.value.shape[:-2] or self.query_key.shape[:-2]
+
 
 def require_same_dim(params: Params, problem: LinearRegression) -> int:
     """Return the common dimension d of parameters and problem.
@@ -108,8 +118,10 @@ def require_same_dim(params: Params, problem: LinearRegression) -> int:
         The dimension d.
 
     Raises:
-        ValueError: if the parameters are made for another dimension than the problem has.
+        ValueError: if the parameters are made for another dimension than the problem has, or either is a batch of several.
     """
+    checks.as_single("params", params.batch_shape)
+    checks.as_single("problem", problem.batch_shape)
     if params.dim != problem.dim:
         raise InputError(
             f"params are {params.value.shape}, made for dim {params.dim}, but the problem has dim {problem.dim}; "

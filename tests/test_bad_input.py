@@ -129,9 +129,9 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: lsa.GaussianPrior(mean=np.zeros(3), covariance=np.eye(2)),
         r"prior covariance has shape \(2, 2\); it must have shape \(3, 3\)",
     ),
-    "prior covariance not positive definite": (
-        lambda: lsa.GaussianPrior(mean=np.zeros(2), covariance=np.diag([1.0, 0.0])),
-        "prior covariance is not positive definite",
+    "prior covariance not positive semidefinite": (
+        lambda: lsa.GaussianPrior(mean=np.zeros(2), covariance=np.diag([1.0, -1e-3])),
+        "prior covariance is not positive semidefinite",
     ),
     "sphere of dim 0": (lambda: lsa.SpherePrior(dim=0), "dim is 0; it must be a whole number, at least 1"),
     "sphere of radius 0": (lambda: lsa.SpherePrior(dim=2, radius=0.0), "radius is 0; it must not be zero"),

@@ -10,7 +10,7 @@ from scipy import stats
 
 import lsa_jax as lsa
 from lsa_jax import prompts
-from lsa_jax.prompts.normals import sample_normals
+from lsa_jax.normal_rows import sample_normals
 
 LAWS = {
     "gaussian": prompts.gaussian,

@@ -75,6 +75,9 @@ def conserved_quantity(params: Params) -> Float[Array, ""]:
     Returns:
         The conserved quantity.
 
+    Raises:
+        ValueError: if `params` is a batch of several.
+
     References:
         docs/theory.md, equation (14).
 
@@ -83,6 +86,7 @@ def conserved_quantity(params: Params) -> Float[Array, ""]:
         >>> float(conserved_quantity(lsa.Params(value=2 * jnp.eye(3), query_key=jnp.eye(3))))
         2.0
     """
+    checks.as_single("params", params.batch_shape)
     return jnp.sum(params.value[-1] ** 2) - jnp.sum(params.query_key[:, :-1] ** 2)
 
 
@@ -97,7 +101,7 @@ def balanced(params: Params, conserved: ArrayLike) -> Params:
         The rescaled parameters.
 
     Raises:
-        ValueError: if `conserved` is not a finite scalar, or the acting entries of V or Q are all zero.
+        ValueError: if `params` is a batch of several, `conserved` is not a finite scalar, or the acting entries of V or Q are all zero.
 
     Example:
         >>> import jax.numpy as jnp, lsa_jax as lsa
@@ -105,6 +109,7 @@ def balanced(params: Params, conserved: ArrayLike) -> Params:
         >>> abs(round(float(conserved_quantity(params)), 5))
         0.0
     """
+    checks.as_single("params", params.batch_shape)
     conserved = checks.as_scale("conserved", conserved).astype(params.value.dtype)
     value_square, query_key_square = jnp.sum(params.value[-1] ** 2), jnp.sum(params.query_key[:, :-1] ** 2)
     for name, square in (("value", value_square), ("query_key", query_key_square)):

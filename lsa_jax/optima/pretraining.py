@@ -1,13 +1,13 @@
 """The minimiser of the pretraining loss over all parameters, regime (a)."""
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
-from lsa_jax.factorizations import inverse, pseudo_inverse
-from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior, is_symmetric, require_prior_dim
+from lsa_jax.factorizations import pseudo_inverse
+from lsa_jax.priors import TaskPrior, covariance_root, is_symmetric, require_prior_dim
 from lsa_jax.problem import LinearRegression, Params
 
 
@@ -44,32 +44,30 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
         >>> round(float(optimum.query_key[1, 1]), 5)
         0.79245
     """
+    checks.as_single("problem", problem.batch_shape)
     require_prior_dim(prior, problem.dim)
-    if not is_symmetric(prior):
+    with jax.ensure_compile_time_eval():
+        symmetric = is_symmetric(prior)
+    if checks.concrete(symmetric) is not None and not symmetric:
         raise InputError(
             "the prior is not symmetric about 0 and no closed form of its optimum is known: "
             "centre it, or minimise prior_risk by training on population gradients"
         )
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype, minimum=1)
-    factor = _second_moment_factor(prior)
+    factor = covariance_root(prior)
     whitened = jnp.matmul(problem.root.T, factor, precision=precision.current())
     ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (shots + 1)
     with precision.in_force():
-        system = whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
-        inverted = pseudo_inverse(system) if isinstance(prior, FiniteTasks) else inverse(system)
-        block = factor @ inverted @ factor.T
+        block = factor @ _scaled_inverse(whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)) @ factor.T
     zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), block.dtype)
-    return Params(value=zeros.at[-1, -1].set(1), query_key=zeros.at[1:-1, 1:-1].set(block))
+    query_key = zeros.at[1:-1, 1:-1].set(jnp.where(symmetric, block, jnp.nan))
+    return Params(value=zeros.at[-1, -1].set(1), query_key=query_key)
 
 
-def _second_moment_factor(prior: TaskPrior) -> Float[Array, "dim dim"]:
-    r"""Square R with $E\,\theta\theta^\top = RR^\top$."""
-    match prior:
-        case GaussianPrior(root=root):
-            return root
-        case SpherePrior(dim=dim, radius=radius):
-            return jnp.eye(dim, dtype=radius.dtype) * radius / np.sqrt(dim).astype(radius.dtype)
-        case FiniteTasks(tasks=tasks):
-            triangle = jnp.linalg.qr(tasks / jnp.sqrt(tasks.shape[0]).astype(tasks.dtype), mode="r")
-            missing = prior.dim - triangle.shape[0]
-            return jnp.concatenate([triangle, jnp.zeros((missing, prior.dim), tasks.dtype)]).T
+def _scaled_inverse(system: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
+    """A generalised inverse of a positive semidefinite matrix, whose rank is told after its diagonal is made 1: small is not singular."""
+    diagonal = jnp.diag(system)
+    smallest = (10 * len(diagonal) * jnp.finfo(system.dtype).eps) ** 2 * jnp.max(diagonal)
+    scale = jnp.where(diagonal > smallest, jax.lax.rsqrt(jnp.where(diagonal > smallest, diagonal, 1)), 0)
+    scaling = jnp.outer(scale, scale)
+    return scaling * pseudo_inverse(scaling * system)

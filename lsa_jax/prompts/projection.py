@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import precision
+from lsa_jax.normal_rows import sample_normals
 from lsa_jax.problem import LinearRegression
-from lsa_jax.prompts.normals import sample_normals
 
 
 def sample_context_means(

@@ -1,12 +1,10 @@
 """Drawing tasks from a prior."""
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from lsa_jax import checks, precision
-from lsa_jax.priors import FiniteTasks, GaussianPrior, SpherePrior, TaskPrior
-from lsa_jax.prompts.normals import sample_normals
+from lsa_jax import checks
+from lsa_jax.errors import InputError
+from lsa_jax.priors import TaskPrior, require_prior
 
 
 def sample_task(key: Key[Array, ""], prior: TaskPrior) -> Float[Array, " dim"]:
@@ -21,6 +19,7 @@ def sample_task(key: Key[Array, ""], prior: TaskPrior) -> Float[Array, " dim"]:
 
     Raises:
         TypeError: if `prior` is no task prior.
+        ValueError: if the prior holds several laws, or its sampler gives another shape.
 
     Example:
         >>> import jax, lsa_jax as lsa
@@ -44,22 +43,16 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
 
     Raises:
         TypeError: if `prior` is no task prior.
-        ValueError: if `count` is below 1.
+        ValueError: if `count` is below 1, the prior holds several laws, or its sampler gives another shape.
 
     Example:
         >>> import jax, lsa_jax as lsa
         >>> sample_tasks(jax.random.key(0), lsa.SpherePrior(dim=3), count=10).shape
         (3, 10)
     """
+    require_prior(prior)
     count = checks.as_count("count", count)
-    match prior:
-        case GaussianPrior(mean=mean, root=root):
-            normals = sample_normals(key, prior.dim, count, mean.dtype)
-            return mean[:, None] + jnp.matmul(root, normals, precision=precision.current())
-        case SpherePrior(dim=dim, radius=radius):
-            directions = sample_normals(key, dim, count, radius.dtype)
-            return radius * directions * jax.lax.rsqrt(jnp.sum(directions**2, axis=0, keepdims=True))
-        case FiniteTasks(tasks=tasks):
-            return tasks.T[:, jax.random.randint(key, (count,), 0, prior.num_tasks, jnp.int32)]
-        case _:
-            raise TypeError(f"prior is a {type(prior).__name__}; it must be a GaussianPrior, SpherePrior or FiniteTasks")
+    tasks = prior.sample(key, count)
+    if tasks.shape != (prior.dim, count):
+        raise InputError(f"{type(prior).__name__}.sample gave shape {tasks.shape}; it must give ({prior.dim}, {count}), one task a column")
+    return tasks
