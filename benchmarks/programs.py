@@ -45,7 +45,7 @@ class Bare:
         """Return the largest relative difference of the risks of the first lineages, each run singly and all in the batch."""
         together = self.run().measured
         differences = [
-            np.max(np.abs(np.asarray(risk) / together[branch].risk[place] - 1))
+            np.max(np.abs(np.asarray(risk) / np.asarray(together[branch].risk)[place] - 1))
             for place in range(number)
             for branch, risk in self.run_single(place).items()
         ]

@@ -1,5 +1,6 @@
 """The command line: thin, and quick to answer for help."""
 
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
 from lsa_jax.lm import command as language_model
 from lsa_jax.reproduce.settings import PRESETS, Preset, Settings, default_out
+
+TRACEBACK = "--traceback"
 
 
 def apply_preset(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -237,19 +240,35 @@ def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> in
 
 
 def main() -> NoReturn:
-    """Run the command line; bad input ends it with one line and exit code 2, a second interruption at once."""
+    """Run the command line; bad input ends it with one line and exit code 2, a second interruption at once.
+
+    What fails that should not ends it with one line too, or with `--traceback` anywhere on the line, with the traceback.
+    """
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    arguments = [argument for argument in sys.argv[1:] if argument != TRACEBACK]
     try:
-        code = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except (cyclopts.CycloptsError, InputError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"lsa-jax: {message}", file=sys.stderr)
+        print(f"lsa-jax: {_one_line(error)}", file=sys.stderr)
         code = exit_codes.BAD_INPUT
     except KeyboardInterrupt:
         code = exit_codes.INTERRUPTED
+    except Exception as error:
+        if TRACEBACK in sys.argv:
+            raise
+        print(f"lsa-jax: {type(error).__name__}: {_one_line(error)} (a fault of lsa-jax: {TRACEBACK} shows where)", file=sys.stderr)
+        code = exit_codes.INTERNAL_ERROR
     sys.stdout.flush()
     raise SystemExit(code or exit_codes.DONE)
+
+
+def _one_line(error: BaseException) -> str:
+    """What an error says, on one line of bearable length."""
+    return " ".join(str(error).split())[:1000]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

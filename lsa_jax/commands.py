@@ -68,6 +68,11 @@ def sweep(
     if progress.interrupted:
         errors.print(f"{watching.rank(share)}interrupted: {again}", highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE
+    if progress.above_minimum and progress.above_minimum + progress.diverged >= progress.done:
+        errors.print(
+            f"{watching.rank(share)}no model started from the pretraining minimum: take more steps, or other starts", highlight=False
+        )
+        return exit_codes.SOME_RUNS_FAILED
     if progress.failed:
         errors.print(f"{watching.rank(share)}some chunks failed, see {out / 'failed'}: {again}", highlight=False, soft_wrap=True)
     return exit_codes.SOME_RUNS_FAILED if progress.failed or progress.diverged else exit_codes.DONE
@@ -98,7 +103,7 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))
     cells, metrics = sum(group.num_cells for group in groups), 4 if read.simulation_prompts else 2
     rows = cells * len(read.cosines) * len(read.evaluation_shots) * metrics
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"cells             {cells} in {sum(len(group.lineages) for group in groups)} lineages; {trained} models to train")
     console.print(f"records           {rows}")
     console.print(f"compiled programs {len(programs)}, for {len(groups)} groups")
@@ -122,7 +127,7 @@ def status(out: Path) -> int:
     finished, damaged = folder.finished(manifest["digest"])
     failures = folder.failures()
     done, diverged, missed = chunks.total(finished).values()
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"cells done        {done} of {manifest['cells']} ({done / manifest['cells']:.1%})")
     console.print(f"diverged          {diverged}")
     console.print(f"above the minimum {missed} (pretraining ended in a local minimum)")
@@ -146,7 +151,7 @@ def export(out: Path, file_format: str, to: Path | None) -> int:
     Returns:
         The exit code.
     """
-    Console(soft_wrap=True, highlight=False).print(f"written: {results.export(out, file_format, to)}")
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"written: {results.export(out, file_format, to)}")
     return exit_codes.DONE
 
 
@@ -163,14 +168,16 @@ def plot(out: Path, against: str | None, to: Path | None) -> int:
     """
     from lsa_jax import plotting
 
-    frame, folder = results.load(out).frame, to or out / "figures"
+    frame, folder = results.load(out).frame, (to or out / "figures").expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     for axis in [against] if against else plotting.drawable(frame):
         numbers = plotting.sweep_numbers(frame, axis)
         figure = plotting.plot_sweep(numbers, axis)
         store.save_figure(folder / f"error_against_{axis}", figure)
         store.save_table(folder / f"error_against_{axis}", numbers)
+        if numbers["num_left_out"].any() and not numbers["num_seeds"].any():
+            console.print(f"{axis}: every model diverged or missed the pretraining minimum, so that theory alone is drawn")
         rows = plotting.facets(numbers, axis)
         if len(rows.drawn) < rows.total:
             console.print(f"{len(rows.drawn)} of {rows.total} combinations of {', '.join(rows.axes)} drawn; the numbers hold all")

@@ -7,6 +7,8 @@ BAD_INPUT = 2
 """Bad input: one line says what was got, what is wanted and how to mend it."""
 SOME_RUNS_FAILED = 3
 """Finished, but some runs diverged or failed."""
+INTERNAL_ERROR = 70
+"""Something failed that should not: one line says what, and `--traceback` where."""
 INTERRUPTED_RESUMABLE = 75
 """Interrupted; finished work is on disk, and the same command goes on."""
 INTERRUPTED = 130

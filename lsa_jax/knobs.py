@@ -72,7 +72,7 @@ def knob(default: Any, check: Check, kind: Kind, label: str, *, symbol: str | No
     return dataclasses.field(default=default, metadata={"knob": declared})
 
 
-def declared(owner: type) -> Mapping[str, Knob]:
+def declared(owner: Any) -> Mapping[str, Knob]:
     """Return the knobs that a dataclass declares, by name.
 
     Args:
@@ -96,7 +96,7 @@ def choice(*choices: str) -> Check:
     return Check(lambda name, value: checks.as_choice(name, str(value), choices))
 
 
-def whole(minimum: int, maximum: float = math.inf) -> Check:
+def whole(minimum: int, maximum: int | float = math.inf) -> Check:
     """Return the check of a whole number."""
 
     def check(name: str, value: Any) -> int:

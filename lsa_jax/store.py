@@ -146,8 +146,8 @@ def save_table(path: Path, table: pd.DataFrame) -> None:
         path: the file without its suffix.
         table: the table.
     """
-    with replacing(path.with_suffix(".parquet")) as temporary:
-        table.to_parquet(temporary, index=False)
+    with replacing(path.with_suffix(".parquet")) as temporary, temporary.open("wb") as file:
+        table.to_parquet(file, index=False)
     with replacing(path.with_suffix(".csv")) as temporary:
         table.to_csv(temporary, index=False)
 

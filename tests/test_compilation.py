@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 import lsa_jax as lsa
-from lsa_jax import objectives, optimizers, training
+from lsa_jax import objectives, optimizers, regimes, training
 
 
 def test_one_compile_serves_a_grid_of_noise_shots_seeds_and_learning_rates() -> None:
@@ -16,11 +16,11 @@ def test_one_compile_serves_a_grid_of_noise_shots_seeds_and_learning_rates() -> 
     def run(seed: jax.Array, noise_std: jax.Array, shots: jax.Array, rate: jax.Array, task: jax.Array) -> jax.Array:
         key = jax.random.key(seed)
         problem = lsa.LinearRegression(covariance=jnp.eye(3), noise_std=noise_std)
-        start = training.initial_params(key, 3)
-        pretraining = objectives.pretraining(objectives.fresh_prompts(problem, lsa.SpherePrior(dim=3), 8), shots)
+        start = lsa.models.LINEAR.init(key, 3)
+        pretraining = regimes.stages("pretrained", objectives.fresh_prompts(problem, lsa.SpherePrior(dim=3), 8), shots)[0]
         optimizer = optimizers.sgd(rate, settings.steps)
         params = training.train(key, pretraining, start, optimizer, settings).params
-        for objective in objectives.stages("value_auxiliary", objectives.population_gradient(problem, task), shots):
+        for objective in regimes.stages("value_auxiliary", objectives.population_gradient(problem, task), shots):
             params = training.train(key, objective, params, optimizer, settings).params
         return lsa.population_risk(params, problem, task, shots)
 

@@ -102,7 +102,7 @@ def test_no_optimisation_from_a_random_start_goes_below_the_pretrained_optimum()
     prior = lsa.GaussianPrior(mean=jnp.zeros(3), covariance=jnp.eye(3))
     best = float(lsa.prior_risk(optima.pretrained(problem, prior, 10), problem, prior, 10))
     risk = lambda params: lsa.prior_risk(params, problem, prior, 10)  # noqa: E731
-    starts = jax.vmap(lambda key: lsa.training.initial_params(key, 3, 1.0))(jax.random.split(jax.random.key(0), 32))
+    starts = jax.vmap(lambda key: lsa.models.LINEAR.init(key, 3, 1.0))(jax.random.split(jax.random.key(0), 32))
     reached = np.asarray(jax.jit(jax.vmap(lambda start: minimise(risk, start, 300)))(starts))
     assert reached.min() > best - 1e-9
     assert 1 <= (reached < best + 1e-6).sum() < 32, "some reach it, some end in a spurious local minimum"
@@ -111,11 +111,11 @@ def test_no_optimisation_from_a_random_start_goes_below_the_pretrained_optimum()
 def test_every_published_initialisation_reaches_the_pretrained_optimum(problem: lsa.LinearRegression) -> None:
     prior = lsa.SpherePrior(dim=5)
     best = float(lsa.prior_risk(optima.pretrained(problem, prior, 20), problem, prior, 20))
-    objective = lsa.objectives.pretraining(lsa.objectives.population_gradient(problem, prior), 20)
+    objective = lsa.regimes.stages("pretrained", lsa.objectives.population_gradient(problem, prior), 20)[0]
     settings = lsa.training.Settings(steps=5000, history_stride=5000)
 
     def trained_risk(key: jax.Array) -> jax.Array:
-        start = lsa.training.initial_params(key, 5)
+        start = lsa.models.LINEAR.init(key, 5)
         run = lsa.training.train(key, objective, start, lsa.optimizers.sgd(0.01, 5000), settings)
         return lsa.prior_risk(run.params, problem, prior, 20)
 
@@ -192,7 +192,7 @@ def test_gradient_flow_of_all_parameters_ends_at_the_conserved_scale(sign: float
     start = optima.pretrained(problem, lsa.SpherePrior(dim=5), 20)
     start = lsa.Params(value=sign * start.value, query_key=sign * start.query_key)
     risk = lsa.objectives.population_gradient(problem, task)
-    objective = lsa.objectives.zero_shot(risk, "all")
+    (objective,) = lsa.regimes.stages("full", risk, 20)
     settings = lsa.training.Settings(steps=20_000, history_stride=20_000)
     run = jax.jit(lambda: lsa.training.train(jax.random.key(0), objective, start, optax.sgd(3e-3), settings))()
     scale = optima.conserved_scale(problem, task, start)

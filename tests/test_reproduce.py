@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lsa_jax import exit_codes
-from lsa_jax.reproduce import command, run, table
+from lsa_jax import cli, exit_codes
+from lsa_jax.reproduce import command, experiment, run
 from lsa_jax.reproduce.settings import PRESETS, Settings, default_out
 
 SMALL = Settings(seeds=2, steps=2000, gradient="population", evaluation_shots=20, simulation_prompts=2000)
@@ -57,7 +57,7 @@ def test_records_hold_every_regime_seed_task_and_source(small: tuple[run.Outcome
     curves = small[0].curves
     assert set(curves["source"]) == {"closed_form", "trained", "simulated"}
     counts = curves.groupby(["regime", "source"]).size().unstack()
-    shots = len(table.simulated_numbers(SMALL))
+    shots = len(experiment.simulated_numbers(SMALL))
     assert (counts[["closed_form", "trained"]] == 2 * 2 * 22).all(axis=None)
     assert (counts["simulated"] == 2 * 2 * shots).all()
 
@@ -69,7 +69,7 @@ def test_scale_of_full_is_within_two_percent_of_the_conserved_one(small: tuple[r
 
 def test_everything_is_written(small: tuple[run.Outcome, Path]) -> None:
     out = small[1]
-    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and run.SWEEP not in path.parts}
     tables = {f"{name}.{suffix}" for name in ("curves", "claims", "full_scales") for suffix in ("csv", "parquet")}
     assert names == tables | {f"params/{regime}.npz" for regime in REGIMES} | {"figure.pdf", "figure.png", "run.json"}
     manifest = json.loads((out / "run.json").read_text())
@@ -79,13 +79,13 @@ def test_everything_is_written(small: tuple[run.Outcome, Path]) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(out / "curves.parquet"), small[0].curves)
 
 
-def test_finished_phases_are_used_again(small: tuple[run.Outcome, Path]) -> None:
-    (small[1] / "params" / "value_auxiliary.npz").unlink()
-    seen: list[tuple[str, int]] = []
-    again = run.reproduce(SMALL, small[1], figure=False, report=lambda phase, done, total: seen.append((phase, done)))
-    assert [phase for phase, done in seen if done == 1] == ["value_auxiliary"]
-    numbers = ["risk", "standard_error"]
-    np.testing.assert_allclose(again.curves[numbers], small[0].curves[numbers], rtol=1e-5)
+def test_finished_seeds_are_used_again(small: tuple[run.Outcome, Path]) -> None:
+    (small[1] / "curves.parquet").unlink()
+    seen: list[int] = []
+    again = run.reproduce(SMALL, small[1], figure=False, report=lambda progress: seen.append(progress.computed))
+    assert seen == [0]
+    pd.testing.assert_frame_equal(again.curves, small[0].curves)
+    assert (small[1] / "curves.parquet").exists()
 
 
 def test_another_run_in_the_folder_is_refused(small: tuple[run.Outcome, Path]) -> None:
@@ -115,8 +115,8 @@ def test_other_settings_hold_as_well(flags: str, tmp_path: Path) -> None:
     assert not result.stderr
 
 
-def test_a_damaged_phase_is_trained_again(small: tuple[run.Outcome, Path]) -> None:
-    path = small[1] / "params" / "value_auxiliary.npz"
+def test_a_damaged_chunk_is_trained_again(small: tuple[run.Outcome, Path]) -> None:
+    path = min((small[1] / run.SWEEP / "chunks").iterdir())
     path.write_bytes(path.read_bytes()[:100])
     again = run.reproduce(SMALL, small[1], figure=False)
     np.testing.assert_allclose(again.claims["trained"], small[0].claims["trained"], rtol=1e-5)
@@ -138,17 +138,19 @@ BAD_FLAGS = {
     "--seeds 1": "seeds is 1; it must be a whole number, at least 2",
     "--seed -1": "seed is -1; it must be a whole number, at least 0",
     "--seed 4294967295": "seeds must stay below 2**32",
-    "--noise-std -1": "noise_std is -1; it must be at least 0",
-    "--noise-std nan": "noise_std holds NaN or infinity",
+    "--noise-std -1": "noise_std is -1.0; it must be a finite number, at least 0",
+    "--noise-std nan": "noise_std is nan; it must be a finite number, at least 0",
     "--covariance diagonal:1,-1,1": "covariance is not positive definite",
     "--covariance powerlaw:1": "Did you mean 'power_law'?",
     "--prior spere": "Did you mean 'sphere'?",
     "--optimizer adan": 'Did you mean "adam"?',
     "--target-task 1,2": "target_task has shape (2,); it must have shape (3,)",
-    "--target-task 0,0,0": "target_task is the zero vector",
-    "--target-task a,b,c": "target_task entry is 'a'; it must be a number",
+    "--target-task 0,0,0": "target_task is '0,0,0'; its entries must be finite, one at least not 0",
+    "--target-task a,b,c": "target_task is 'a,b,c'; it must be 'random', or d numbers",
+    "--model sofmax": "Did you mean 'softmax'?",
+    "--model softmax --gradient population": "model 'softmax' has no exact risk: set gradient = 'sampled'",
     "--pretraining-shots 0": "pretraining_shots is 0; it must be a whole number, at least 1",
-    "--learning-rate 0": "learning_rate is 0; it must not be zero",
+    "--learning-rate 0": "learning_rate is 0.0; it must be a finite number, above 0",
     "--steps 0": "steps is 0; it must be a whole number, at least 1",
     "--device tpu": "device is 'tpu', which this machine does not have; it has cpu",
     "--preset papers": 'Did you mean "paper"?',
@@ -156,13 +158,19 @@ BAD_FLAGS = {
 
 
 @pytest.mark.parametrize("flags", BAD_FLAGS)
-def test_bad_flags_end_with_one_line_and_exit_code_2(flags: str, tmp_path: Path) -> None:
-    dim = [] if "--dim" in flags else ["--dim", 3]
-    result = call("reproduce", "--quiet", *dim, *flags.split(), "--out", tmp_path / "x")
-    assert result.returncode == exit_codes.BAD_INPUT
-    assert result.stderr.startswith("lsa-jax: ")
-    assert result.stderr.count("\n") == 1
-    assert BAD_FLAGS[flags] in result.stderr
+def test_bad_flags_end_with_one_line_and_exit_code_2(
+    flags: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dim = [] if "--dim" in flags else ["--dim", "3"]
+    monkeypatch.setattr(sys, "argv", ["lsa-jax", "reproduce", "--quiet", *dim, *flags.split(), "--out", str(tmp_path / "x")])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    errors = capsys.readouterr().err
+    assert ended.value.code == exit_codes.BAD_INPUT
+    assert errors.startswith("lsa-jax: ")
+    assert errors.count("\n") == 1
+    assert BAD_FLAGS[flags] in errors
     assert not (tmp_path / "x").exists()
 
 
@@ -176,19 +184,21 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_where_it_stopped(number: int, tmp_path: Path) -> None:
-    out, flags = tmp_path / "x", [*FLAGS, "--no-figure", "--quiet"]
+    many = ["--seeds", "200", "--simulation-prompts", "200"]
+    out, flags = tmp_path / "x", [*FLAGS, *many, "--no-figure", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-m", "lsa_jax.cli", "reproduce", *flags, "--out", str(out)], stderr=subprocess.PIPE, text=True
     )
-    while not (out / "params" / "pretrained.npz").exists():
+    while not list(out.glob(f"{run.SWEEP}/chunks/*.parquet")):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, number)
-    assert process.wait(60) == exit_codes.INTERRUPTED_RESUMABLE
-    assert "run the same command to go on" in process.communicate()[1]
-    begun = (out / "params" / "pretrained.npz").stat().st_mtime_ns
-    assert call("reproduce", *flags, "--out", out).returncode == exit_codes.DONE
-    assert (out / "params" / "pretrained.npz").stat().st_mtime_ns == begun
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == exit_codes.INTERRUPTED_RESUMABLE, errors
+    assert "run the same command to go on" in errors
+    begun = {path.name: path.stat().st_mtime_ns for path in (out / run.SWEEP / "chunks").iterdir()}
+    assert call("reproduce", *flags, "--out", out).returncode in {exit_codes.DONE, exit_codes.SOME_RUNS_FAILED}
+    assert begun.items() <= {path.name: path.stat().st_mtime_ns for path in (out / run.SWEEP / "chunks").iterdir()}.items()
 
 
 def test_help_teaches_every_setting_without_importing_jax() -> None:

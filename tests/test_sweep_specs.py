@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import axes, plan, processes, spec
+from lsa_jax.knobs import real
+from lsa_jax.sweeps import plan, processes, spec
 from lsa_jax.sweeps.processes import Share
+from lsa_jax.written import values_of
 
 REFUSED = {
     "unknown key": ({"nosie_std": 0.1}, "unknown key 'nosie_std'.*Did you mean 'noise_std'"),
@@ -35,6 +37,27 @@ REFUSED = {
         {"gradient": "sampled", "pool_size": 10, "fine_tuning_shots": "inf"},
         "prompts from a pool are finite",
     ),
+    "a batch that draws nothing": ({"batch_size": [1, 2]}, "batch_size changes nothing where no prompts are drawn"),
+    "a pool that is not drawn from": ({"pool_size": 5}, "pool_size changes nothing where no prompts are drawn"),
+    "unknown key of a regime": ({"regimes": {"own": {"los": {}}}}, "unknown key of regime 'own': 'los'.*Did you mean 'loss'"),
+    "no loss": ({"regimes": {"own": {"train": "all"}}}, "regime 'own' has no loss"),
+    "unknown term": (
+        {"regimes": {"own": {"loss": {"zero_short": 1}}}},
+        "unknown term of regime 'own': 'zero_short'.*Did you mean 'zero_shot'",
+    ),
+    "unknown schedule": ({"regimes": {"own": {"loss": {"zero_shot": "linear_dacay"}}}}, "Did you mean 'linear_decay'"),
+    "negative weight": (
+        {"regimes": {"own": {"loss": {"zero_shot": -1}}}},
+        "weight of zero_shot in regime 'own' is -1; it must be a finite",
+    ),
+    "unknown start": ({"regimes": {"own": {"start": "valu", "loss": {"prior": 1}}}}, "starts from 'valu', which is unknown"),
+    "a later start": (
+        {"regimes": {"one": {"start": "two", "loss": {"prior": 1}}, "two": {"loss": {"prior": 1}}}},
+        "regime 'one' starts from 'two', which comes later",
+    ),
+    "a circle": ({"regimes": {"own": {"start": "own", "loss": {"prior": 1}}}}, "regime 'own' starts from itself"),
+    "two of one name": ({"regimes": {"value": {"loss": {"prior": 1}}}}, "two regimes are called 'value'"),
+    "two of one stream": ({"regimes": {"own": {"stream": 2, "loss": {"prior": 1}}}}, "regimes 'value' and 'own' have one stream, 2"),
     "points that are no list": ({"points": 3}, r"points is 3; it must be a list of tables, \[\[points\]\]"),
 }
 
@@ -48,9 +71,24 @@ def test_bad_specs_are_refused(case: str) -> None:
 
 @pytest.mark.parametrize(
     ("written", "message"),
-    [({"covariance": "power_low:1"}, "unknown covariance 'power_low'"), ({"prior": "sphere:0"}, "prior is 'sphere:0'; its size must be")],
+    [
+        ({"covariance": "power_low:1"}, "unknown covariance 'power_low'"),
+        ({"prior": "sphere:0"}, "prior is 'sphere:0'; its size must be"),
+        ({"covariance": [[1.0, 2.0], [0.0, 1.0]], "dim": 2}, "covariance is not symmetric"),
+        ({"covariance": [[1.0, 0.0], [0.0, 1.0]], "dim": 3}, r"covariance has shape \(2, 2\)"),
+        ({"target_task": [1.0, 0.0], "dim": 3}, r"target_task has shape \(2,\)"),
+        ({"prior": {"tasks": [[1.0, 0.0]]}, "dim": 3}, "prior has dim 2 but the problem has dim 3"),
+        ({"regime": "value_annealed", "gradient": "closed_form"}, "regime 'value_annealed' has no closed form"),
+        ({"model": "softmax"}, "model 'softmax' has no exact risk: set gradient = 'sampled'"),
+        ({"model": "softmax", "gradient": "sampled"}, "model 'softmax' has no exact risk: set simulation_prompts"),
+        ({"model": "sofmax"}, "unknown model 'sofmax'.*Did you mean 'softmax'"),
+        (
+            {"regime": "own", "regimes": {"own": {"train": "valu", "loss": {"prior": 1}}}},
+            "trainable set of model 'linear'.*Did you mean 'value'",
+        ),
+    ],
 )
-def test_laws_are_checked_before_anything_is_computed(written: dict[str, str], message: str) -> None:
+def test_laws_are_checked_before_anything_is_computed(written: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan.plan(spec.read(written))
 
@@ -58,11 +96,11 @@ def test_laws_are_checked_before_anything_is_computed(written: dict[str, str], m
 def test_ranges_are_half_open_and_spacings_include_their_ends() -> None:
     read = spec.read({"dim": "4:13:4", "noise_std": "logspace(0.01, 1, 3)", "pretraining_shots": "logspace(1, 4, 9)", "seed": ["0:2", 9]})
     (block,) = read.blocks
-    assert block["dim"] == (4, 8, 12)
+    assert tuple(block["dim"]) == (4, 8, 12)
     assert block["noise_std"] == (0.01, 0.1, 1.0)
     assert block["pretraining_shots"] == (1.0, 2.0, 3.0, 4.0)
     assert block["seed"] == (0, 1, 9)
-    assert axes.values_of("x", "linspace(-1, 1, 5)", axes.as_real(-1.0)) == (-1, -0.5, 0, 0.5, 1)
+    assert values_of("x", "linspace(-1, 1, 5)", real(-1.0)) == (-1, -0.5, 0, 0.5, 1)
 
 
 def test_equal_sweeps_are_equal_however_written() -> None:
@@ -106,7 +144,7 @@ def test_a_grid_of_many_settings_is_one_group_a_dimension() -> None:
         "regime": ["full", "value", "value_auxiliary"],
     }
     groups = plan.plan(spec.read(grid))
-    assert [group.shared["dim"] for group in groups] == [3, 5, 8, 10]
+    assert [group.setting.dim for group in groups] == [3, 5, 8, 10]
     assert [group.num_cells for group in groups] == [12 * 5 * 256 * 3] * 4
     assert {len(group.lineages) for group in groups} == {12 * 5 * 256}
 
@@ -114,15 +152,39 @@ def test_a_grid_of_many_settings_is_one_group_a_dimension() -> None:
 def test_pretraining_is_shared_by_regimes_and_fine_tuning_shots() -> None:
     (group,) = plan.plan(spec.read({"seed": "0:3", "fine_tuning_shots": [5, 20], "regime": ["value", "value_auxiliary", "value_annealed"]}))
     assert len(group.lineages) == 3
-    assert len(group.branches) == 6
-    assert len(group.models) == 5
-    assert group.num_trained == 6
+    assert len(group.cells) == 6
+    assert len(set(group.models.values())) == 5
+    assert len(group.trainings) == 6
+
+
+def test_a_swept_weight_trains_only_what_differs() -> None:
+    gentle = {"loss": {"zero_shot": 1.0, "prior": "logspace(0.01, 1, 4)"}}
+    groups = plan.plan(spec.read({"seed": 0, "noise_std": [0.1, 0.3], "regime": ["pretrained", "gentle"], "regimes": {"gentle": gentle}}))
+    assert sum(len(group.lineages) * len(group.trainings) for group in groups) == 10
+    assert sum(group.num_cells for group in groups) == 10
+
+
+def test_points_over_many_axes_are_planned() -> None:
+    random = np.random.default_rng(0)
+    names = ("noise_std", "pretraining_shots", "learning_rate", "init_std", "fine_tuning_shots", "seed", "steps")
+    points = [{name: int(random.integers(1, 10**6)) for name in names} for _ in range(2000)]
+    groups = plan.plan(spec.read({"regime": "pretrained", "points": points}))
+    assert sum(group.num_cells for group in groups) == 2000
+
+
+def test_a_range_is_checked_by_its_ends_and_never_written_out() -> None:
+    read = spec.read({"seed": "0:10000000", "regime": "pretrained"})
+    assert isinstance(read.blocks[0]["seed"], range)
+    with pytest.raises(ValueError, match="seed is 4294967296; it must be a whole number, from 0 to 4294967295"):
+        spec.read({"seed": "0:4294967297"})
+    with pytest.raises(ValueError, match=r"4e\+09 lineages; one plan holds at most 2e\+07"):
+        plan.plan(spec.read({"seed": "0:4000000000"}))
 
 
 def test_cells_that_points_share_are_there_once() -> None:
     points = [{"seed": "0:3"}, {"seed": "1:5", "regime": ["full", "value_auxiliary"], "fine_tuning_shots": [5, 20]}]
     groups = plan.plan(spec.read({"dim": 3, "points": points}))
-    cells = [(seed, *branch) for group in groups for seed in group.lineages["seed"] for branch in group.branches]
+    cells = [(seed, cell) for group in groups for seed in group.lineages["seed"] for cell in group.cells]
     assert len(cells) == len(set(cells)) == sum(group.num_cells for group in groups) == 3 * 4 + 4 * 4 - 2 * 2
     assert [list(group.lineages["seed"]) for group in groups] == [[0], [1, 2], [3, 4]]
 

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import lsa_jax as lsa
-from lsa_jax import cli, commands, evaluation, lineage
-from lsa_jax.sweeps import compiled, estimate, plan, records, results, run, spec
+from lsa_jax import cli, commands, evaluation, experiment, regimes
+from lsa_jax.setting import Setting
+from lsa_jax.sweeps import chunks, compiled, estimate, plan, program, records, results, run, spec
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.processes import Share
 
@@ -69,13 +70,12 @@ def test_every_cell_is_there_once(whole: Path) -> None:
 
 
 def test_a_seed_gets_what_it_gets_alone(whole: Path) -> None:
-    (group,) = plan.plan(spec.read(TINY))
-    problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.5)
-    setting = lineage.Setting(problem=problem, prior=lsa.SpherePrior(dim=2), pretraining_shots=20.0, learning_rate=0.01, init_std=0.05)
-    seed = lineage.draw_seed(jnp.uint32(7), group.protocol, problem)
-    parent = lineage.train(group.protocol, setting, seed, "pretrained", 20.0)
-    alone = lineage.train(group.protocol, setting, seed, "value", 20.0, parent)
-    curve = evaluation.error_curves(alone.params, problem, -seed.target_task[None], jnp.array([0, 4, jnp.inf]))
+    setting = Setting(dim=2, steps=30, noise_std=0.5, seed=7)
+    lineage = experiment.draw(setting, jnp.eye(2), lsa.SpherePrior(dim=2))
+    pretrained, value = (regimes.Family.of().by_name[name] for name in ("pretrained", "value"))
+    parent = experiment.train(setting, lineage, pretrained, {})
+    alone = experiment.train(setting, lineage, value, {}, parent)
+    curve = evaluation.error_curves(alone.params, lineage.problem, -lineage.target_task[None], jnp.array([0, 4, jnp.inf]))
     swept = values(whole)
     found = [swept["value", 7, 0.5, "opposite", shots, "risk"] for shots in (0.0, 4.0, np.inf)]
     np.testing.assert_allclose(found, curve[0], rtol=1e-9)
@@ -87,13 +87,13 @@ def test_results_do_not_depend_on_the_batch(whole: Path, tmp_path: Path) -> None
 
 
 def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path) -> None:
-    compiled._phase.cache_clear()
-    compiled._measure.cache_clear()
+    program.train.clear_cache()
+    program.measure.clear_cache()
     grid = {**TINY, "steps": 3, "pretraining_shots": "4:16:4", "noise_std": [0.1, 0.2, 0.3], "covariance": ["isotropic", "power_law:1"]}
     progress = lsa.run_sweep({**grid, "dim": [2, 3]}, tmp_path / "grid", seed_batch=36)
     assert progress.done == 2 * 3 * 3 * 2 * 12 * 2
-    assert compiled._phase.cache_info().misses == 2 * 2
-    assert compiled._measure.cache_info().misses == 2
+    assert program.train._cache_size() == 2 * 2
+    assert program.measure._cache_size() == 2
 
 
 def test_infinite_shots_simulation_and_saved_params(tmp_path: Path) -> None:
@@ -230,8 +230,9 @@ def test_records_of_another_format_are_refused(tmp_path: Path) -> None:
     lsa.run_sweep(CLOSED, tmp_path / "out")
     (file,) = (tmp_path / "out" / "chunks").iterdir()
     table = pq.read_table(file)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, records.FORMAT_KEY: b"0"}), file)
-    with pytest.raises(ValueError, match="has record format 0, this version reads 1"):
+    file.unlink()
+    chunks.save(file.parent, records.Chunk(0, 0, 24), table.replace_schema_metadata({**table.schema.metadata, records.FORMAT_KEY: b"0"}))
+    with pytest.raises(ValueError, match="has record format 0, this version reads 2"):
         lsa.load(tmp_path / "out")
 
 
@@ -244,15 +245,15 @@ def test_shares_together_make_the_whole(whole: Path, tmp_path: Path) -> None:
 
 def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    real = compiled.Compiled.__call__
+    real = compiled.Programs.run
 
-    def call_or_fail(self: compiled.Compiled, *arguments: Any) -> compiled.Outcome:
-        sizes.append(self.batch_size)
-        if self.batch_size > 6:
+    def run_or_fail(self: compiled.Programs, first: int, last: int, size: int) -> compiled.Outcome:
+        sizes.append(size)
+        if size > 6:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return real(self, *arguments)
+        return real(self, first, last, size)
 
-    monkeypatch.setattr(compiled.Compiled, "__call__", call_or_fail)
+    monkeypatch.setattr(compiled.Programs, "run", run_or_fail)
     progress = lsa.run_sweep(CLOSED, tmp_path / "out", seed_batch=24)
     assert sizes == [24, 12, 6, 6, 6, 6]
     assert progress.done == progress.total
@@ -270,11 +271,11 @@ def test_batches_fit_the_memory_of_the_compiled_program(monkeypatch: pytest.Monk
 
 
 def test_failed_chunks_are_noted_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: compiled.Compiled, *arguments: Any) -> None:
+    def fail(self: compiled.Programs, *arguments: Any) -> None:
         raise jax.errors.JaxRuntimeError("INTERNAL: bad luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compiled.Compiled, "__call__", fail)
+        patch.setattr(compiled.Programs, "run", fail)
         progress = lsa.run_sweep(CLOSED, tmp_path / "out")
     assert progress.failed == 48
     assert list(Folder(tmp_path / "out").failures().values()) == ["JaxRuntimeError: INTERNAL: bad luck"]
@@ -349,15 +350,16 @@ def test_the_command_spreads_lineages_over_cores(told: dict[str, str], seeds: in
 def test_eight_devices_give_what_one_gives_without_talking(whole: Path, tmp_path: Path) -> None:
     script = """
 import sys, re, numpy as np, jax, lsa_jax as lsa, json
-from lsa_jax.sweeps import compiled, plan, processes, program, spec
+from lsa_jax.sweeps import compiled, plan, processes, spec
 grid = json.loads(sys.argv[1])
 assert len(jax.local_devices()) == 8
 lsa.run_sweep(grid, sys.argv[2])
 with jax.enable_x64(True):
     read = spec.read(grid)
     (group,) = plan.plan(read)
-    parts = compiled.compiled(program.program_of(group, read, keep_params=False), 24, processes.local_mesh())
-    for part in (*parts.phases.values(), parts.measure, parts.landing):
+    parts = compiled.programs_of(group, read, processes.local_mesh()).compile(24)
+    assert len(parts) == 4
+    for part in parts:
         assert not re.findall("all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter", part.as_text())
 """
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}

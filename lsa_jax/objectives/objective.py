@@ -1,6 +1,7 @@
 """An objective: a loss, the parameters it trains, what is prepared once before the run, and the constraint its steps obey."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term 
             (weight(fraction) if isinstance(weight, Schedule) else weight) * term.loss(inputs, one, params, prepared)
             for (term, weight), one, prepared in zip(terms, keys, aux[0], strict=True)
         ]
-        return sum(values[1:], start=values[0])
+        return functools.reduce(jnp.add, values)
 
     def inner(key: Key[Array, ""], params: Any) -> Float[Array, ""]:
         assert within is not None

@@ -3,7 +3,6 @@
 import itertools
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -41,7 +40,8 @@ def plot_family(
     looks = line_looks(lines)
     with mpl.rc_context(STYLE):
         width = FULL_WIDTH if len(panels) > 1 else 0.6 * FULL_WIDTH
-        figure, axes = plt.subplots(1, len(panels), figsize=(width, 2.3), sharey=share_y, squeeze=False, layout="constrained")
+        figure = Figure(figsize=(width, 2.3), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=share_y, squeeze=False)
         for one, panel in zip(axes[0], panels, strict=True):
             chosen = curves[curves["panel"] == panel]
             draw_lines(one, chosen, looks)
@@ -129,7 +129,7 @@ def plot_value_family(curves: pd.DataFrame) -> Figure:
     best, family = (curves[flag] for flag in (curves["panel"] == "scale", curves["panel"] != "scale"))
     panels, looks = list(dict.fromkeys(family["panel"])), line_looks(list(dict.fromkeys(family["line"])))
     with mpl.rc_context(STYLE):
-        figure = plt.figure(figsize=(FULL_WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(FULL_WIDTH, 3.6), layout="constrained")
         grid = figure.add_gridspec(2, len(panels), height_ratios=[2, 1])
         for place, panel in enumerate(panels):
             axes = figure.add_subplot(grid[0, place])

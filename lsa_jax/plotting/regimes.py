@@ -1,7 +1,6 @@
 """The paper's figure: error against shots, one panel a regime."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,9 +23,8 @@ def plot_regimes(curves: pd.DataFrame, noise_variance: float) -> Figure:
     """
     regimes = list(dict.fromkeys(curves["regime"]))
     with mpl.rc_context(STYLE):
-        figure, panels = plt.subplots(
-            1, len(regimes), figsize=(FULL_WIDTH, 2.3), sharex=True, sharey=True, squeeze=False, layout="constrained"
-        )
+        figure = Figure(figsize=(FULL_WIDTH, 2.3), layout="constrained")
+        panels = figure.subplots(1, len(regimes), sharex=True, sharey=True, squeeze=False)
         for axes, regime in zip(panels[0], regimes, strict=True):
             axes.set_title(title_of(regime))
             if noise_variance:

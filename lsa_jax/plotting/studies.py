@@ -4,7 +4,6 @@ import itertools
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -34,7 +33,8 @@ def plot_tradeoff(models: pd.DataFrame) -> Figure:
         ("target", "scale curve", r"few-shot error on $\theta_0$", r"$v_y = w$"),
     ]
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(FULL_WIDTH, 2.6), sharey=True, layout="constrained")
+        figure = Figure(figsize=(FULL_WIDTH, 2.6), layout="constrained")
+        axes = figure.subplots(1, 2, sharey=True)
         for one, (column, kind, label, name) in zip(axes, panels, strict=True):
             curve = models[models["kind"] == kind]
             one.plot(curve[column], curve["unseen"], color="0.6", zorder=1)
@@ -76,7 +76,8 @@ def plot_phases(table: pd.DataFrame) -> Figure:
     colors = ListedColormap([mpl.colors.to_rgba(LOOKS[TITLES[name]][0], 0.75) for name in regimes])
     rows = list(dict.fromkeys(table["against"]))
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(len(rows), len(mixtures), figsize=(FULL_WIDTH, 4.0), sharey=True, squeeze=False, layout="constrained")
+        figure = Figure(figsize=(FULL_WIDTH, 4.0), layout="constrained")
+        axes = figure.subplots(len(rows), len(mixtures), sharey=True, squeeze=False)
         for line, against in zip(axes, rows, strict=True):
             for one, mixture in zip(line, mixtures, strict=True):
                 chosen = table[(table["against"] == against) & (table["mixture"] == mixture)]
@@ -117,7 +118,8 @@ def plot_paths(table: pd.DataFrame) -> Figure:
     names = [f"$C = {value:g}$" for value in starts]
     looks = line_looks(names)
     with mpl.rc_context(STYLE):
-        figure, (plane, block, time) = plt.subplots(1, 3, figsize=(FULL_WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(FULL_WIDTH, 2.5), layout="constrained")
+        (plane, block, time) = figure.subplots(1, 3)
         scales = np.geomspace(0.9 * table["w_end"].min(), 1.1 * table["w_end"].max(), 200)
         plane.plot(scales, 1 / scales, color="0.7", linestyle="--", label="$Q_{00} = 1/w$")
         for start, name in zip(starts, names, strict=True):

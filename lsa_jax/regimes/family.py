@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
-from lsa_jax.models import LINEAR
+from lsa_jax.models import LINEAR, Model
 from lsa_jax.objectives import Inputs, Objective, Risk
 from lsa_jax.regimes.paper import PAPER
 from lsa_jax.regimes.regime import Limits, Regime
@@ -97,7 +97,7 @@ class Family:
         return tuple(sorted(found, key=lambda branch: (order[branch.regime], branch.values)))
 
 
-def stages(name: str, risk: Risk, num_shots: ArrayLike, family: Sequence[Regime] = PAPER, model: object = LINEAR) -> tuple[Objective, ...]:
+def stages(name: str, risk: Risk, num_shots: ArrayLike, family: Sequence[Regime] = PAPER, model: Model = LINEAR) -> tuple[Objective, ...]:
     """Return what a regime minimises from the pretrained model on, one objective after the other, for a risk given by hand.
 
     Args:

@@ -17,7 +17,7 @@ from lsa_jax.objectives.schedules import SCHEDULES
 from lsa_jax.problem import LinearRegression, Params
 from lsa_jax.written import values_of
 
-OWN_STREAMS = 2**31
+OWN_STREAMS, FROM_NAME = 2**31, -1
 """Streams from here on belong to regimes that name none: no number below is ever taken by chance."""
 
 
@@ -76,7 +76,7 @@ class Regime:
     train: str = "all"
     start: str | None = "pretrained"
     within: str | Term | None = None
-    stream: int | None = None
+    stream: int = FROM_NAME
     optimum: Callable[[Given], Params] | None = dataclasses.field(default=None, repr=False)
     limits: Callable[[int], Limits] | None = dataclasses.field(default=None, repr=False)
     bound: float = math.inf
@@ -98,7 +98,7 @@ class Regime:
         settle(self, "weights", tuple(_weight(self.name, term, weight) for term, weight in pairs))
         settle(self, "loss", MappingProxyType(dict(self.loss)))
         settle(self, "within", None if self.within is None else _term(self.name, self.within))
-        settle(self, "stream", OWN_STREAMS + zlib.crc32(self.name.encode()) // 4 if self.stream is None else self.stream)
+        settle(self, "stream", OWN_STREAMS + zlib.crc32(self.name.encode()) // 4 if self.stream == FROM_NAME else self.stream)
         settle(self, "title", self.title or self.name.replace("_", " "))
 
     @property

@@ -148,7 +148,7 @@ def _by_lineage(metadata: Mapping[bytes, bytes], chunk: Chunk | None) -> list[li
     told = json.loads(metadata[COUNTS_KEY])
     lineages = chunk.last - chunk.first if chunk else 1
     flagged = told.get("flagged") or [[told[name] / lineages for name in ("diverged", "above_minimum")]] * lineages
-    return [[told["cells"] / lineages, *flags] for flags in flagged]
+    return [[told["cells"] / lineages, *map(float, flags)] for flags in flagged]
 
 
 def _intact(path: Path) -> bytes:

@@ -79,7 +79,7 @@ class Programs:
 
     def memory(self, size: int) -> int:
         """Return the bytes that the largest program and the trained models take on each device at a batch size; 0 where nothing is told."""
-        known = [one for one in (part.memory_analysis() for part in self._compiled(size)) if one is not None]
+        known = [one for one in (part.memory_analysis() for part in self.compile(size)) if one is not None]
         kept = len(self.group.trainings) * max((part.output_size_in_bytes for part in known), default=0)
         return kept + max((part.temp_size_in_bytes + part.argument_size_in_bytes + part.output_size_in_bytes for part in known), default=0)
 
@@ -102,7 +102,7 @@ class Programs:
         which = np.int32(self.forms.index(regime) if known else 0), np.uint32(regime.stream), np.asarray(shots, jnp.result_type(float))
         return (self.static, self.forms if known else ()), which
 
-    def _compiled(self, size: int) -> list[Any]:
+    def compile(self, size: int) -> list[Any]:
         """The programs compiled for a batch size, from the shapes of their arguments; calling them later compiles nothing again."""
         whole, split = (NamedSharding(self.static.mesh, place) for place in (program.WHOLE, program.SPLIT))
         laws, grid, traced = _shapes(self.laws, whole), _shapes(self.grid, whole), _shapes(self.traced(0, 1, size), split)

@@ -97,10 +97,11 @@ def plan(spec: Spec) -> list[Group]:
     parts = [_lineages(levels, block).assign(pattern=known[cells]) for block, cells in zip(spec.blocks, patterns, strict=True)]
     frame, all_cells = _merged(pd.concat(parts, ignore_index=True), list(known))
     groups = []
-    for number, (key, rows) in enumerate(frame.groupby([*shared, "pattern"], sort=False)):
-        setting = Setting(**{name: levels[name][code] for name, code in zip(shared, key[:-1], strict=True)})
+    for number, (_, rows) in enumerate(frame.groupby([*shared, "pattern"], sort=False)):
+        first = rows.iloc[0]
+        setting = Setting(**{name: levels[name][int(first[name])] for name in shared})
         lineages = rows[list(TRACED)].reset_index(drop=True)
-        groups.append(Group(number, setting, lineages, all_cells[key[-1]], spec.family))
+        groups.append(Group(number, setting, lineages, all_cells[int(first["pattern"])], spec.family))
     for group in groups:
         laws.require_trainable(spec, group)
     return groups
@@ -115,7 +116,7 @@ def _cells(family: Family, block: Axes) -> tuple[Branch, ...]:
         line = family.lineage_of(name)
         read = {knob for regime in line for knob in regime.knobs} | common
         swept = {axis: values for regime in line for axis, values in regime.swept.items()}
-        values = {knob: block.get(knob, swept.get(knob)) for knob in sorted(read)}
+        values: dict[str, Sequence[float]] = {knob: swept[knob] if knob in swept else block[knob] for knob in sorted(read)}
         found += [Branch(name, tuple(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
     return tuple(found)
 

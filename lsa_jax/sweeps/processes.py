@@ -13,6 +13,9 @@ from jax.sharding import Mesh
 
 from lsa_jax.errors import InputError
 
+ARRAY = {"ID": "", "MIN": "0", "MAX": "", "STEP": "1", "COUNT": ""}
+"""What SLURM tells a task of its job array, and what is taken where it does not."""
+
 SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -61,9 +64,24 @@ def read_share(text: str | None, environment: Mapping[str, str] = os.environ) ->
         return Share(int(match[1]), int(match[2]))
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return Share()
-    number, first = int(environment["SLURM_ARRAY_TASK_ID"]), int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
-    step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
-    return Share((number - first) // step, int(environment["SLURM_ARRAY_TASK_COUNT"]))
+    return _place_in_array(environment)
+
+
+def _place_in_array(environment: Mapping[str, str]) -> Share:
+    """The place of a task in its SLURM job array, if that is a range; in a list no task knows its place."""
+    told = {name: environment.get(f"SLURM_ARRAY_TASK_{name}", missing) for name, missing in ARRAY.items()}
+    try:
+        number, first, step, count = (int(told[name]) for name in ("ID", "MIN", "STEP", "COUNT"))
+        last = int(told["MAX"]) if told["MAX"] else first + (count - 1) * step
+    except ValueError:
+        raise InputError(f"SLURM_ARRAY_TASK_* say {told}; they must be whole numbers: give --shard I/N") from None
+    place, rest = divmod(number - first, max(step, 1))
+    if rest or last != first + (count - 1) * step or not 0 <= place < count:
+        raise InputError(
+            f"the job array is a list of {count} tasks between {first} and {last}, in which task {number} does not know its place: "
+            "ask for a range, or give each task --shard I/N"
+        )
+    return Share(place, count)
 
 
 def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Share:
@@ -146,8 +164,16 @@ def local_mesh(device: str = "default", at_most: int | None = None) -> Mesh:
     try:
         devices = jax.local_devices(backend=None if device == "default" else device)
     except RuntimeError:
-        raise InputError(f"device is {device!r}, which this machine does not have; it has {jax.local_devices()[0].platform}") from None
+        raise InputError(f"device is {device!r}, which this machine does not have; it has {_platforms()}") from None
     return Mesh(np.array(devices[:at_most]), ("lineage",))
+
+
+def _platforms() -> str:
+    """The platforms that this machine does have."""
+    try:
+        return ", ".join(sorted({device.platform for device in jax.local_devices()}))
+    except RuntimeError:
+        return "cpu: JAX_PLATFORMS asks for what is not there"
 
 
 def memory(mesh: Mesh) -> float:

@@ -97,7 +97,7 @@ def load(out: str | Path) -> Results:
     Raises:
         ValueError: if the folder is not a sweep's, holds no finished chunk, or a file is damaged or of another format.
     """
-    folder = Folder(Path(out))
+    folder = Folder(Path(out).expanduser())
     digest = folder.manifest()["digest"]
     paths = list(folder.chunks.glob("*.parquet"))
     if not paths:
@@ -123,9 +123,11 @@ def export(out: Path, file_format: str, to: Path | None = None) -> Path:
     results, path = load(out), to or out / f"records.{'nc' if file_format == 'netcdf' else file_format}"
     with store.replacing(path) as temporary:
         if file_format == "csv":
-            pyarrow.csv.write_csv(results.table, temporary)
+            with temporary.open("wb") as file:
+                pyarrow.csv.write_csv(results.table, file)
         elif file_format == "parquet":
-            pyarrow.parquet.write_table(results.table, temporary, compression="zstd")
+            with temporary.open("wb") as file:
+                pyarrow.parquet.write_table(results.table, file, compression="zstd")
         else:
             results.dataset.to_netcdf(temporary, engine="h5netcdf")
     return path

@@ -99,7 +99,7 @@ def run_sweep(
     with arithmetic(read):
         mesh = processes.local_mesh(device, max(len(group.lineages) for group in groups))
         programs = [programs_of(group, read, mesh) for group in groups]
-        folder = Folder(Path(out))
+        folder = Folder(Path(out).expanduser())
         folder.claim(read, sum(group.num_cells for group in groups))
         return _Worker(read, folder, seed_batch, save_params).run(programs, share or Share(), report, stop)
 

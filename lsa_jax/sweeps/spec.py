@@ -137,8 +137,10 @@ def _regime(name: str, table: Any) -> Regime:
         checks.as_choice(f"key of regime {name!r}:", key, ("loss", "train", "start", "within", "stream", "title"))
     if "loss" not in table:
         raise InputError(f"regime {name!r} has no loss; give loss = {{ zero_shot = 1.0 }}, say")
-    start = table.get("start", "pretrained")
-    return Regime(name=name, **{**table, "start": None if start == "initial" else start})
+    chosen: dict[str, Any] = dict(table)
+    if chosen.get("start") == "initial":
+        chosen["start"] = None
+    return Regime(name=name, **chosen)
 
 
 def _block(axes: Mapping[str, Any], point: Mapping[str, Any], family: Family) -> Axes:

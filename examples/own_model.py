@@ -1,0 +1,56 @@
+"""A model of one's own: linear attention with a gate on its output. Only what it computes is written; nothing is registered."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import lsa_jax as lsa
+from lsa_jax.models import entries, mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Gated:
+    """One layer of linear attention, its prediction multiplied by a trained gate. Nothing is known about it in closed form."""
+
+    name: str = "gated"
+    theory: None = None
+
+    @property
+    def groups(self) -> Mapping[str, Callable[[str], bool]]:
+        """Trainable sets: `value` is the value matrix alone, `gate` the gate."""
+        return {"value": lambda path: path == "layer.value", "gate": lambda path: path == "gate"}
+
+    def init(self, key: jax.Array, dim: int, std: Any) -> dict[str, Any]:
+        """Parameters are any pytree: here a dictionary that holds a `Params`."""
+        return {"layer": lsa.models.LINEAR.init(key, dim, std), "gate": jnp.ones(())}
+
+    def predict(self, params: Any, tokens: Any, num_tokens: Any = None) -> jax.Array:
+        """The prediction for one prompt."""
+        return params["gate"] * lsa.predict(params["layer"], tokens, num_tokens)
+
+    def acting(self, params: Any, group: str) -> Any:
+        """All entries of a trainable set act."""
+        return entries(params, mask(self, params, group))
+
+
+spec = {
+    "model": Gated(),
+    "gradient": "sampled",
+    "batch_size": 64,
+    "dim": 2,
+    "seed": "0:2",
+    "steps": 300,
+    "regime": ["pretrained", "full", "value"],
+    "evaluation_shots": [0, 5, 20],
+    "simulation_prompts": 2000,
+}
+
+if __name__ == "__main__":
+    out = sys.argv[1] if len(sys.argv) > 1 else "results/own_model"
+    lsa.run_sweep(spec, out)
+    frame = lsa.load(out).frame
+    print(frame[frame["metric"] == "simulated_risk"].groupby(["regime", "evaluation_shots"], observed=True)["value"].mean().round(3))
