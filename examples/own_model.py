@@ -17,6 +17,7 @@ class Gated:
     """One layer of linear attention, its prediction multiplied by a trained gate. Nothing is known about it in closed form."""
 
     name: str = "gated"
+    linear_in: tuple[str, ...] = ("value", "gate")
     theory: None = None
 
     @property

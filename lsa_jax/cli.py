@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ from cyclopts import App, ArgumentCollection, Parameter, Token
 from lsa_jax import exit_codes
 from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
+from lsa_jax.flags import Whole
 from lsa_jax.lm import command as language_model
 from lsa_jax.reproduce.settings import PRESETS, Preset, Settings, default_out
 
@@ -122,7 +124,7 @@ def bench(*, out: Path | None = None) -> int:
 
 
 @app.command
-def gallery(*names: str, out: Path = Path("results/gallery"), prompts: int = 100_000) -> int:
+def gallery(*names: str, out: Path = Path("results/gallery"), prompts: Whole = 100_000) -> int:
     """Draw the figures of the gallery: exact curves, simulated points on them, and their numbers.
 
     Args:
@@ -149,8 +151,8 @@ def sweep(
     seed_batch: str = "auto",
     shard: str | None = None,
     coordinator: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
+    num_processes: Whole | None = None,
+    process_id: Whole | None = None,
     save_params: bool = False,
     device: str = "default",
 ) -> int:
@@ -249,6 +251,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _warn
     arguments = [argument for argument in sys.argv[1:] if argument != TRACEBACK]
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -269,6 +272,11 @@ def main() -> NoReturn:
 def _one_line(error: BaseException) -> str:
     """What an error says, on one line of bearable length."""
     return " ".join(str(error).split())[:1000]
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """Show a warning on one line."""
+    print(f"lsa-jax: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

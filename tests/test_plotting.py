@@ -305,3 +305,20 @@ def test_records_that_hold_nothing_to_draw_are_refused() -> None:
         plotting.plot_sweep(numbers, "dim")
     with pytest.raises(InputError, match=r"call sweep_numbers\(records, 'steps'\)"):
         plotting.plot_sweep(numbers, "steps")
+
+
+def test_theory_and_models_of_a_point_are_of_the_same_seeds() -> None:
+    table = records(seeds=4, evaluation_shots=[0.0, 5.0], regime=["value"])
+    values = {0: 1.0, 1: 2.0, 2: 3.0, 3: 100.0}
+    table = table.assign(value=table["seed"].map(values), above_minimum=table["seed"] == 3)
+    numbers = plotting.sweep_numbers(table, "evaluation_shots")
+    np.testing.assert_allclose(numbers["theory"], 2.0)
+    np.testing.assert_allclose(numbers["trained"], 2.0)
+
+
+def test_theory_known_at_few_places_is_not_joined_by_a_line() -> None:
+    for places, joined in (([0.0, 5.0], False), ([0.0, 1.0, 2.0, 5.0, 10.0], True)):
+        figure = plotting.plot_sweep(plotting.sweep_numbers(records(evaluation_shots=places), "evaluation_shots"), "evaluation_shots")
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None" and len(line.get_xdata()) > 1]
+        colours = {line.get_color() for line in lines if line.get_color() != "0.6"}
+        assert bool(colours) == joined

@@ -133,6 +133,8 @@ def test_seeds_pretrained_to_a_local_minimum_are_reported_and_left_out(tmp_path:
 
 BAD_FLAGS = {
     "--dim 0": "dim is 0; it must be a whole number, at least 1",
+    "--dim 2.5": 'Invalid value for --dim: unable to convert "2.5" into int',
+    "--seeds 2.5": 'Invalid value for --seeds: unable to convert "2.5" into int',
     "--dim x": 'Invalid value for --dim: unable to convert "x" into int',
     "--dimension 3": "Unknown option: --dimension",
     "--seeds 1": "seeds is 1; it must be a whole number, at least 2",

@@ -133,6 +133,14 @@ def test_files_and_overrides(tmp_path: Path) -> None:
         spec.read(python)
     with pytest.raises(ValueError, match="--set got 'dim'; it must be NAME=VALUE"):
         spec.read(toml, ["dim"])
+    with pytest.raises(ValueError, match="--set cannot give points"):
+        spec.read(toml, ["points=[]"])
+    for text, message in {"raise SystemExit(0)": "SystemExit", "1/0": "ZeroDivisionError", "def": "SyntaxError"}.items():
+        python.write_text(text)
+        with pytest.raises(ValueError, match=f"cannot be run as a spec: {message}"):
+            spec.read(python)
+    toml.write_bytes(b"\xef\xbb\xbfdim = 3")
+    assert spec.read(toml).blocks[0]["dim"] == (3,)
 
 
 def test_a_grid_of_many_settings_is_one_group_a_dimension() -> None:
@@ -207,6 +215,12 @@ def test_processes_are_found_from_the_environment() -> None:
     array = {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRAY_TASK_COUNT": "5"}
     assert processes.read_share(None, array) == Share(3, 5)
     assert processes.read_share("1/2", array) == Share(1, 2)
+    listed = {"SLURM_ARRAY_TASK_MIN": "2", "SLURM_ARRAY_TASK_MAX": "5", "SLURM_ARRAY_TASK_COUNT": "3"}
+    for number in ("2", "4", "5"):
+        with pytest.raises(ValueError, match="the job array is a list of 3 tasks between 2 and 5"):
+            processes.read_share(None, {**listed, "SLURM_ARRAY_TASK_ID": number})
+    with pytest.raises(ValueError, match="SLURM_ARRAY_TASK_"):
+        processes.read_share(None, {"SLURM_ARRAY_TASK_ID": "3"})
     assert processes.read_share(None, {}) == Share()
     assert processes.launched_together({"SLURM_STEP_NUM_TASKS": "2"})
     assert processes.launched_together({"OMPI_COMM_WORLD_SIZE": "4"})

@@ -158,6 +158,82 @@ def test_a_file_cut_short_is_reported_and_computed_again(tmp_path: Path, capsys:
     np.testing.assert_allclose(values(out), before, rtol=1e-9)
 
 
+def test_one_flipped_bit_of_a_file_is_found_by_all_who_read_it(tmp_path: Path) -> None:
+    lsa.run_sweep({**CLOSED, "seed": "0:2"}, tmp_path)
+    (file,) = (tmp_path / "chunks").iterdir()
+    content, digest = file.read_bytes(), spec.read({**CLOSED, "seed": "0:2"}).digest
+    random = np.random.default_rng(0)
+    for place in random.integers(0, len(content), 200):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        file.write_bytes(flipped)
+        assert Folder(tmp_path).finished(digest) == ({}, [file])
+        with pytest.raises(ValueError, match="is cut short or damaged"):
+            lsa.load(tmp_path)
+    progress = lsa.run_sweep({**CLOSED, "seed": "0:2"}, tmp_path)
+    assert (progress.damaged, progress.computed) == (1, progress.total)
+    assert [path.read_bytes() for path in (tmp_path / "chunks").iterdir()] == [content]
+
+
+def test_cells_that_overflow_are_flagged(tmp_path: Path) -> None:
+    progress = lsa.run_sweep({**CLOSED, "seed": "0:2", "noise_std": [0.1, 1e30], "dtype": "float32"}, tmp_path)
+    frame = lsa.load(tmp_path).frame
+    assert frame.groupby("noise_std")["diverged"].mean().tolist() == [0, 1]
+    assert progress.diverged == 2 * 2
+    assert commands.status(tmp_path) == 3
+
+
+def test_a_sweep_without_one_model_at_the_minimum_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = write(tmp_path / "grid.toml", {**TINY, "steps": 1, "seed": "0:2"})
+    given: dict[str, Any] = {"overrides": (), "resume": True, "seed_batch": "auto", "shard": "0/1", "distributed": (None, None, None)}
+    assert commands.sweep(grid, tmp_path / "out", **given, save_params=False, device="default") == 3
+    assert "no model started from the pretraining minimum" in capsys.readouterr().err
+    assert commands.plot(tmp_path / "out", "noise_std", None) == 0
+    assert "theory alone is drawn" in capsys.readouterr().out
+
+
+def test_lineages_in_two_files_are_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = {**TINY, "steps": 1, "seed": "0:4"}
+    lsa.run_sweep(grid, tmp_path / "one", seed_batch=8)
+    lsa.run_sweep(grid, tmp_path / "other", seed_batch=3)
+    for file in (tmp_path / "other" / "chunks").iterdir():
+        file.rename(tmp_path / "one" / "chunks" / file.name)
+    commands.status(tmp_path / "one")
+    told = capsys.readouterr().out
+    assert "cells done        16 of 16" in told
+    assert "above the minimum 16 " in told
+
+
+def test_own_arrays_are_given_in_a_spec(tmp_path: Path) -> None:
+    np.savez(tmp_path / "laws.npz", covariance=np.diag([2.0, 0.5]))
+    named = {**CLOSED, "seed": "0:2", "noise_std": 0.1}
+    lsa.run_sweep({**named, "covariance": "diagonal:2,0.5", "prior": "gaussian"}, tmp_path / "named")
+    prior = {"mean": [0.0, 0.0], "covariance": [[1.0, 0.0], [0.0, 1.0]]}
+    inline = {"covariance": [[2.0, 0.0], [0.0, 0.5]], "prior": prior}
+    filed = {"covariance": {"file": str(tmp_path / "laws.npz"), "name": "covariance"}, "prior": prior}
+    for name, laws in (("inline", inline), ("filed", filed)):
+        lsa.run_sweep({**named, **laws}, tmp_path / name)
+        np.testing.assert_allclose(values(tmp_path / name), values(tmp_path / "named"), rtol=1e-12)
+        assert lsa.load(tmp_path / name).frame["covariance"].iloc[0].startswith("matrix:")
+
+
+def test_odd_names_of_folders_work(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("lr:0.1", "[dim=2]", "~/x"):
+        out = Path(name) if name.startswith("~") else tmp_path / name
+        lsa.run_sweep({**CLOSED, "seed": "0:1"}, out)
+        assert len(lsa.load(out).frame)
+    assert (tmp_path / "x").is_dir()
+    assert commands.export(tmp_path / "[dim=2]", "parquet", None) == 0
+    assert "[dim=2]" in capsys.readouterr().out
+
+
+def test_a_constraint_that_holds_to_second_order_only_is_warned_of() -> None:
+    own = {"own": {"start": "value", "train": "all", "within": "zero_shot", "loss": {"few_shot": 1.0}}}
+    with pytest.warns(UserWarning, match="stays within the argmin set of zero_shot to second order only"):
+        plan.plan(spec.read({"regime": "own", "regimes": own}))
+
+
 def test_a_process_leaves_the_damaged_files_of_others_alone(tmp_path: Path) -> None:
     lsa.run_sweep(CLOSED, tmp_path, seed_batch=4)
     last = max((tmp_path / "chunks").iterdir())

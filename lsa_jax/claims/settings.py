@@ -3,16 +3,18 @@
 import dataclasses
 import itertools
 
+from lsa_jax.flags import Whole
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Where the claims are checked; each field is a flag."""
 
-    dim: int = 5
+    dim: Whole = 5
     """Dimension d of the covariates."""
-    shots: int = 20
+    shots: Whole = 20
     """Examples n in few-shot errors, and in the auxiliary few-shot loss."""
-    pretraining_shots: int = 20
+    pretraining_shots: Whole = 20
     """Examples m in a pretraining prompt."""
     noise_std: float = 0.1**0.5
     """Standard deviation of the label noise."""
@@ -20,9 +22,9 @@ class Settings:
     """Covariance of the covariates: isotropic[:VARIANCE], power_law:EXPONENT, diagonal:A,B,... or rotated:ONE_OF_THESE."""
     prior: str = "sphere"
     """Law of the pretraining tasks: sphere[:RADIUS] or gaussian[:VARIANCE]."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the target task (a direction) and of every simulation."""
-    prompts: int = 1_000_000
+    prompts: Whole = 1_000_000
     """Prompts drawn to simulate each number."""
 
 

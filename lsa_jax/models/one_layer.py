@@ -28,11 +28,13 @@ class OneLayer:
     Args:
         name: its name in records and figures.
         predict: the forward pass, a function (params, tokens, num_tokens) -> prediction.
+        linear_in: trainable sets in which it is linear.
         theory: what is exact about it.
     """
 
     name: str
     predict: Forward = dataclasses.field(repr=False)
+    linear_in: tuple[str, ...] = dataclasses.field(repr=False)
     theory: Theory | None = dataclasses.field(repr=False)
 
     @property
@@ -106,8 +108,10 @@ def softmax_predict(params: Params, tokens: Real[ArrayLike, "num_tokens token"],
     return query[-1] + jnp.sum(weights * jnp.matmul(tokens, params.value[-1], precision=precision.current()))
 
 
-LINEAR = OneLayer("linear", attention.predict, Theory(risk=risk_function, sampled_errors=projected_errors, minimisers=True))
+LINEAR = OneLayer(
+    "linear", attention.predict, ("value", "query_key"), Theory(risk=risk_function, sampled_errors=projected_errors, minimisers=True)
+)
 """The paper's model: one layer of linear self-attention."""
 
-SOFTMAX = OneLayer("softmax", softmax_predict, None)
+SOFTMAX = OneLayer("softmax", softmax_predict, ("value",), None)
 """One layer of softmax self-attention."""

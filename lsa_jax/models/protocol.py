@@ -1,7 +1,7 @@
 """What a model is: initial parameters, a prediction, named sets of parameters to train, and what is exact about it, if anything."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -43,7 +43,8 @@ class Model(Protocol):
 
     `groups` names the sets of parameters that may be trained alone, each a predicate on the path of a leaf such as `"value"`; the set `all`
     is always there. `acting` returns the entries of a set that act on the prediction as a vector, and the function that puts a vector in
-    their place: Hessians are taken in these alone. `theory` is None where nothing is exact.
+    their place: Hessians are taken in these alone. `linear_in` names the sets in which predictions are linear. `theory` is None where
+    nothing is exact.
     """
 
     @property
@@ -54,6 +55,11 @@ class Model(Protocol):
     @property
     def groups(self) -> Mapping[str, Callable[[str], bool]]:
         """Trainable sets by name."""
+        ...
+
+    @property
+    def linear_in(self) -> Container[str]:
+        """Trainable sets in whose acting entries predictions are linear, so that squared errors are quadratics."""
         ...
 
     @property

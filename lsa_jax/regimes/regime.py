@@ -109,14 +109,14 @@ class Regime:
     @property
     def knobs(self) -> dict[str, Knob]:
         """The branch knobs it reads: those of its terms, and its swept weights."""
-        declared = {name: one for term in (*self.terms, *self._inner) for name, one in term.knobs.items()}
+        declared = {name: one for term in (*self.terms, self.constraint) if term for name, one in term.knobs.items()}
         weight = Knob("branch", 1.0, real(0.0), "weight")
         return {**declared, **dict.fromkeys(self.swept, weight)}
 
     @property
-    def _inner(self) -> tuple[Term, ...]:
-        """The term of the constraint, if there is one."""
-        return (self.within,) if isinstance(self.within, Term) else ()
+    def constraint(self) -> Term | None:
+        """The term in whose argmin set it stays, if there is one."""
+        return self.within if isinstance(self.within, Term) else None
 
     def axis(self, term: Term) -> str:
         """Return the name of the axis along which the weight of a term is swept."""
@@ -133,12 +133,12 @@ class Regime:
         """
         pairs = zip(self.terms, self.weights, strict=True)
         terms = [(term, inputs.knobs[self.axis(term)] if isinstance(weight, tuple) else weight) for term, weight in pairs]
-        return minimise(terms, dataclasses.replace(inputs, train=self.train), *self._inner)
+        return minimise(terms, dataclasses.replace(inputs, train=self.train), self.constraint)
 
     def described(self) -> dict[str, Any]:
         """Return what determines its numbers, as JSON can hold it."""
         loss = {term.name: _described(weight) for term, weight in zip(self.terms, self.weights, strict=True)}
-        within = [term.name for term in self._inner]
+        within = self.constraint.name if self.constraint else None
         return {"name": self.name, "train": self.train, "start": self.start, "loss": loss, "within": within, "stream": self.stream}
 
 

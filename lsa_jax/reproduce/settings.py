@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+from lsa_jax.flags import Whole
+
 Preset = Literal["default", "quick", "paper"]
 
 
@@ -11,15 +13,15 @@ Preset = Literal["default", "quick", "paper"]
 class Settings:
     """What determines the numbers of a reproduction; each field is a flag."""
 
-    dim: int = 5
+    dim: Whole = 5
     """Dimension d of the covariates."""
     model: str = "linear"
     """Model: linear (one layer of linear attention), softmax, or FILE.py:NAME for one's own."""
-    pretraining_shots: int = 20
+    pretraining_shots: Whole = 20
     """Examples m in a pretraining prompt."""
-    fine_tuning_shots: int = 20
+    fine_tuning_shots: Whole = 20
     """Examples n in the auxiliary few-shot loss, and in the few-shot errors of the table."""
-    evaluation_shots: int = 40
+    evaluation_shots: Whole = 40
     """Error curves run from 0 to this many examples."""
     noise_std: float = 0.1**0.5
     """Standard deviation of the label noise; the published variance is 0.1."""
@@ -29,15 +31,15 @@ class Settings:
     """Law of the pretraining tasks: sphere[:RADIUS] or gaussian[:VARIANCE]."""
     target_task: str = "random"
     """Target task: random (uniform on the unit sphere, one a seed), or its d entries A,B,... for all seeds."""
-    seeds: int = 8
+    seeds: Whole = 8
     """Number of training seeds."""
-    seed: int = 0
+    seed: Whole = 0
     """First training seed."""
-    steps: int = 5000
+    steps: Whole = 5000
     """Gradient steps of each training phase."""
-    batch_size: int = 1024
+    batch_size: Whole = 1024
     """Prompts a step."""
-    pool_size: int = 100_000
+    pool_size: Whole = 100_000
     """Labelled examples in the fine-tuning pool of a seed, shared by its regimes; 0 draws fresh examples instead."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """Optimiser, as published: SGD with momentum 0.9, or Adam with decay rates 0.9, 0.9; gradients clipped to norm 1."""
@@ -49,7 +51,7 @@ class Settings:
     """Standard deviation of every entry of V and Q at initialisation."""
     gradient: Literal["sampled", "population"] = "sampled"
     """Train on sampled prompts, or on the exact population gradient (no sampling at all)."""
-    simulation_prompts: int = 10_000
+    simulation_prompts: Whole = 10_000
     """Prompts drawn to simulate each error of each trained model."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating type of all computations."""

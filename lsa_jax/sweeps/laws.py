@@ -1,6 +1,7 @@
 """The laws that all lineages of a group share, as arrays, and what a group's model, prior and gradient allow."""
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import chex
@@ -99,12 +100,23 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
             models.require_group(model, one.train)
         if setting.gradient == "closed_form" and group.family.by_name[regime].optimum is None:
             raise InputError(f"regime {regime!r} has no closed form: leave it out where gradient = 'closed_form'")
+    _warn_of_curved_constraints(group, model)
     if setting.gradient == "closed_form" and not has_minimiser(setting):
         raise InputError(f"model {model.name!r} with prior {setting.prior} has no closed-form optima: set another gradient")
     if model.theory is None:
         _require_simulated(spec, group, model)
     elif setting.gradient == "population":
         _require_moments(group)
+
+
+def _warn_of_curved_constraints(group: "Group", model: models.Model) -> None:
+    """Say where steps leave the argmin set they should stay in, and what shows by how much."""
+    for name in dict.fromkeys(branch.regime for branch in group.trainings):
+        regime = group.family.by_name[name]
+        if regime.constraint is not None and regime.train not in model.linear_in:
+            told = f"regime {name!r} stays within the argmin set of {regime.constraint.name} to second order only: predictions of model"
+            why = f"{model.name!r} are not linear in {regime.train!r}. Compare its zero-shot errors with those of {regime.start!r}"
+            warnings.warn(f"{told} {why}, or use a penalty", stacklevel=2)
 
 
 def _require_laws(setting: Setting) -> None:
