@@ -106,9 +106,10 @@ def balanced(params: Params, conserved: ArrayLike) -> Params:
         0.0
     """
     conserved = checks.as_scale("conserved", conserved).astype(params.value.dtype)
-    value_square, query_key_square = jnp.sum(params.value[-1] ** 2), jnp.sum(params.query_key[:, :-1] ** 2)
-    for name, square in (("value", value_square), ("query_key", query_key_square)):
-        checks.as_scale(f"squared norm of {name} where it acts", square, zero_allowed=False)
+    value_square, query_key_square = (
+        checks.as_scale(f"squared norm of {name} where it acts", jnp.sum(acting**2), zero_allowed=False)
+        for name, acting in (("value", params.value[-1]), ("query_key", params.query_key[:, :-1]))
+    )
     factor = jnp.sqrt(_positive_root(value_square, conserved, query_key_square))
     return Params(value=params.value * factor, query_key=params.query_key / factor)
 

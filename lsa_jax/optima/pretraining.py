@@ -1,8 +1,9 @@
 """The minimiser of the pretraining loss over all parameters, regime (a)."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
@@ -18,7 +19,9 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
 
     $$ v = e_y, \qquad Q_{xx} = \Omega\Big[\Sigma\Omega + \tfrac{\mathrm{tr}(\Sigma\Omega) + \sigma^2}{m+1} I\Big]^{-1}, $$
 
-    all else 0. It is the global minimum, unique up to $(cV, Q/c)$ and the entries that never act for d and rank Ω at least 2.
+    all else 0. It is stationary over all entries of V and Q, and the minimum over $Q_{xx}$ at $v = e_y$, both proved. That it is the global
+    minimum is a numerical finding, and so is that no other minimiser exists, up to $(cV, Q/c)$ and the entries that never act, for d and
+    rank Ω at least 2 and finite m. At m = ∞ it is one of many: $Q_{00}$ is free at $v_0 = 0$, and $v_0$ at $Q_{00} = Q_{0x} = 0$.
 
     **Assumes** Gaussian covariates and a prior under which θ and -θ have the same law; for others no closed form is known.
 
@@ -32,7 +35,8 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
 
     Raises:
         TypeError: if `prior` is no task prior.
-        ValueError: if the prior is not symmetric about 0, or dimensions differ, or `num_shots` is below 1 or fractional.
+        ValueError: if the prior is not symmetric about 0, or dimensions differ, or `num_shots` is below 1 or fractional; where these are
+            traced, $Q_{xx}$ is NaN.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, Corollary 4.1 (its limit); docs/theory.md, equation (12).
@@ -57,7 +61,7 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
     with precision.in_force():
         system = whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
         inverted = pseudo_inverse(system) if isinstance(prior, FiniteTasks) else inverse(system)
-        block = factor @ inverted @ factor.T
+        block = checks.nan_unless(_symmetric(prior), factor @ inverted @ factor.T)
     zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), block.dtype)
     return Params(value=zeros.at[-1, -1].set(1), query_key=zeros.at[1:-1, 1:-1].set(block))
 
@@ -73,3 +77,20 @@ def _second_moment_factor(prior: TaskPrior) -> Float[Array, "dim dim"]:
             triangle = jnp.linalg.qr(tasks / jnp.sqrt(tasks.shape[0]).astype(tasks.dtype), mode="r")
             missing = prior.dim - triangle.shape[0]
             return jnp.concatenate([triangle, jnp.zeros((missing, prior.dim), tasks.dtype)]).T
+
+
+def _symmetric(prior: TaskPrior) -> Bool[Array, ""]:
+    """Whether θ and -θ have the same law, for values that are traced: each task as often in the pool as its opposite, up to rounding."""
+    match prior:
+        case GaussianPrior(mean=mean):
+            return jnp.all(mean == 0)
+        case FiniteTasks(tasks=tasks) if checks.concrete(tasks) is None:
+            rounding = checks.SYMMETRY_TOLERANCE * jnp.max(jnp.abs(tasks))
+
+            def balances(task: Float[Array, " dim"]) -> Bool[Array, ""]:
+                same, opposite = (jnp.max(jnp.abs(tasks - sign * task[None]), axis=1) <= rounding for sign in (1, -1))
+                return jnp.sum(same) == jnp.sum(opposite)
+
+            return jnp.all(jax.lax.map(balances, tasks))
+        case _:
+            return jnp.ones((), bool)
