@@ -1,5 +1,7 @@
 """Drawing tasks from a prior."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -51,7 +53,14 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
         >>> sample_tasks(jax.random.key(0), lsa.SpherePrior(dim=3), count=10).shape
         (3, 10)
     """
-    count = checks.as_count("count", count)
+    if not isinstance(prior, TaskPrior):
+        raise TypeError(f"prior is a {type(prior).__name__}; it must be a GaussianPrior, SpherePrior or FiniteTasks")
+    return _draw(key, prior, checks.as_count("count", count))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _draw(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Array, "dim count"]:
+    """The tasks, one a column."""
     match prior:
         case GaussianPrior(mean=mean, root=root):
             normals = sample_normals(key, prior.dim, count, mean.dtype)
@@ -61,5 +70,3 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
             return radius * directions * jax.lax.rsqrt(jnp.sum(directions**2, axis=0, keepdims=True))
         case FiniteTasks(tasks=tasks):
             return tasks.T[:, jax.random.randint(key, (count,), 0, prior.num_tasks, jnp.int32)]
-        case _:
-            raise TypeError(f"prior is a {type(prior).__name__}; it must be a GaussianPrior, SpherePrior or FiniteTasks")
