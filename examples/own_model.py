@@ -9,16 +9,14 @@ import jax
 import jax.numpy as jnp
 
 import lsa_jax as lsa
-from lsa_jax.models import entries, mask
 
 
 @dataclasses.dataclass(frozen=True)
-class Gated:
+class Gated(lsa.models.Plain):
     """One layer of linear attention, its prediction multiplied by a trained gate. Nothing is known about it in closed form."""
 
     name: str = "gated"
     linear_in: tuple[str, ...] = ("value", "gate")
-    theory: None = None
 
     @property
     def groups(self) -> Mapping[str, Callable[[str], bool]]:
@@ -32,10 +30,6 @@ class Gated:
     def predict(self, params: Any, tokens: Any, num_tokens: Any = None) -> jax.Array:
         """The prediction for one prompt."""
         return params["gate"] * lsa.predict(params["layer"], tokens, num_tokens)
-
-    def acting(self, params: Any, group: str) -> Any:
-        """All entries of a trainable set act."""
-        return entries(params, mask(self, params, group))
 
 
 spec = {

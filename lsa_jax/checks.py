@@ -1,7 +1,7 @@
 """Checks of what users pass in: one clear error (got, wanted, mend) before anything is computed.
 
-Shapes are always known and always checked. Values are checked when they are concrete and skipped when they are
-traced, so that every public function can be jitted, vmapped and differentiated.
+Shapes are always known and always checked. Values are checked when they are concrete. Traced values cannot be refused, so that every
+public function can be jitted, vmapped and differentiated; where one is out of range it becomes NaN, and so does what is computed from it.
 """
 
 import difflib
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import DTypeLike
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from lsa_jax.errors import InputError
 
@@ -25,6 +25,11 @@ def concrete(value: object) -> np.ndarray | None:
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
         return None
     return np.asarray(value)
+
+
+def nan_unless(valid: Bool[Array, "..."], value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The value, or NaN where it is not valid: what is left of a check whose value is traced."""
+    return jnp.where(valid, value, jnp.nan)
 
 
 def is_zero(value: object) -> bool:
@@ -56,20 +61,22 @@ def as_covariance(name: str, value: ArrayLike, dim: int | str = "dim", *, semide
     if matrix.shape[0] != matrix.shape[1]:
         raise InputError(f"{name} has shape {matrix.shape}; it must be square, (dim, dim)")
     known = concrete(value)
-    if known is not None:
-        known = known.astype(np.float64)
-        asymmetry = np.abs(known - known.T).max()
-        if asymmetry > SYMMETRY_TOLERANCE * np.abs(known).max():
-            raise InputError(f"{name} is not symmetric (differs from its transpose by {asymmetry:.3g}); pass (A + A.T) / 2")
-        smallest = np.linalg.eigvalsh(known)[0]
-        rounding = len(known) * np.finfo(matrix.dtype).eps * np.abs(known).max()
-        if semidefinite and smallest < -rounding:
-            raise InputError(f"{name} is not positive semidefinite (smallest eigenvalue {smallest:.3g}); no eigenvalue may be below 0")
-        if not semidefinite and smallest <= rounding:
-            raise InputError(
-                f"{name} is not positive definite in {matrix.dtype} (smallest eigenvalue {smallest:.3g}); "
-                "all eigenvalues must be above rounding: add a small multiple of the identity"
-            )
+    if known is None:
+        asymmetry = jnp.abs(matrix - matrix.T).max()
+        return nan_unless(asymmetry <= SYMMETRY_TOLERANCE * jnp.abs(matrix).max(), matrix)
+    known = known.astype(np.float64)
+    asymmetry = np.abs(known - known.T).max()
+    if asymmetry > SYMMETRY_TOLERANCE * np.abs(known).max():
+        raise InputError(f"{name} is not symmetric (differs from its transpose by {asymmetry:.3g}); pass (A + A.T) / 2")
+    smallest = np.linalg.eigvalsh(known)[0]
+    rounding = len(known) * np.finfo(matrix.dtype).eps * np.abs(known).max()
+    if semidefinite and smallest < -rounding:
+        raise InputError(f"{name} is not positive semidefinite (smallest eigenvalue {smallest:.3g}); no eigenvalue may be below 0")
+    if not semidefinite and smallest <= rounding:
+        raise InputError(
+            f"{name} is not positive definite in {matrix.dtype} (smallest eigenvalue {smallest:.3g}); "
+            "all eigenvalues must be above rounding: add a small multiple of the identity"
+        )
     return matrix
 
 
@@ -83,9 +90,11 @@ def as_scale(name: str, value: ArrayLike, *, minimum: float = -math.inf, zero_al
     """Convert to a real scalar, at least `minimum` and, where it divides, not zero."""
     scalar = as_real(name, value, ())
     known = concrete(value)
-    if known is not None and known < minimum:
+    if known is None:
+        return nan_unless((scalar >= minimum) & (zero_allowed | (scalar != 0)), scalar)
+    if known < minimum:
         raise InputError(f"{name} is {known:g}; it must be at least {minimum:g}")
-    if not zero_allowed and is_zero(value):
+    if not zero_allowed and not known:
         raise InputError(f"{name} is 0; it must not be zero: pass a nonzero number")
     return scalar
 
@@ -95,11 +104,17 @@ def as_shots(name: str, value: ArrayLike, dtype: DTypeLike, *, minimum: int = 0)
     if jnp.shape(value) != ():
         raise InputError(f"{name} has shape {jnp.shape(value)}; it must be a scalar: vmap over several numbers")
     known = concrete(value)
-    if known is not None:
-        shots = float(known)
-        if math.isnan(shots) or shots < minimum or (math.isfinite(shots) and shots != int(shots)):
-            raise InputError(f"{name} is {shots:g}; it must be a whole number, at least {minimum}, or jnp.inf")
+    if known is None:
+        return shots_within(jnp.asarray(value, dtype=dtype), minimum)
+    shots = float(known)
+    if math.isnan(shots) or shots < minimum or (math.isfinite(shots) and shots != int(shots)):
+        raise InputError(f"{name} is {shots:g}; it must be a whole number, at least {minimum}, or jnp.inf")
     return jnp.asarray(value, dtype=dtype)
+
+
+def shots_within(shots: Float[Array, "*shape"], minimum: int, maximum: int | float = math.inf) -> Float[Array, "*shape"]:
+    """The numbers of examples, each NaN where it is not whole or out of range: what is left of their check where they are traced."""
+    return nan_unless((shots >= minimum) & (shots <= maximum) & (shots == jnp.floor(shots)), shots)
 
 
 def as_task(name: str, value: ArrayLike, dim: int, *, zero_allowed: bool = True) -> Float[Array, " dim"]:
@@ -107,7 +122,7 @@ def as_task(name: str, value: ArrayLike, dim: int, *, zero_allowed: bool = True)
     task = as_real(name, value, (dim,))
     if not zero_allowed and is_zero(value):
         raise InputError(f"{name} is the zero vector; it must have a nonzero entry")
-    return task
+    return task if zero_allowed or concrete(value) is not None else nan_unless(jnp.any(task != 0), task)
 
 
 def as_count(name: str, value: int, *, minimum: int = 1) -> int:

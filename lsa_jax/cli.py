@@ -251,7 +251,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    warnings.showwarning = _warn
+    warnings.showwarning = _warn  # ty: ignore[invalid-assignment]
     arguments = [argument for argument in sys.argv[1:] if argument != TRACEBACK]
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -43,12 +43,12 @@ def sweep(
     Raises:
         ValueError: if the sweep cannot be run, or the folder holds something else.
     """
+    processes.spread_over_cores()
     read = spec.read(source, overrides)
     size = None if seed_batch == "auto" else int(whole(1)("seed_batch", checks.as_number("seed_batch", seed_batch)))
     part = processes.read_share(shard)
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
-    processes.spread_over_cores()
     alone = shard is not None and distributed[0] is None
     share = part if alone else processes.join(*distributed).within(part)
     errors = Console(stderr=True)
@@ -89,9 +89,9 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     Returns:
         The exit code.
     """
+    processes.spread_over_cores()
     read = spec.read(source, overrides)
     groups = plan.plan(read)
-    processes.spread_over_cores()
     mesh = processes.local_mesh(device, max(len(group.lineages) for group in groups))
     platform, devices, memory = mesh.devices.flat[0].platform, mesh.devices.size, processes.memory(mesh)
     sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]

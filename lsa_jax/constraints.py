@@ -46,8 +46,9 @@ def argmin_projector(
     """Return the projector on the null space of the Hessian of a loss in the acting entries of a trainable set.
 
     Where the loss is a quadratic in these entries, as the zero-shot loss is in the last row of V, steps in that null space leave it where
-    it is: at its minimum if the run starts there. The Hessian is taken once, at the start, and averaged over batches one after the other;
-    it is scaled to a unit diagonal before its rank is decided, so that the units of the covariates do not matter.
+    it is: at its minimum if the run starts there. The Hessian is taken once, at the start, and averaged over batches one after the other.
+    Its rank is decided in coordinates that the model provides, for one layer those in which tokens have unit covariance, so that neither
+    units nor correlations of the covariates matter; it is 0 where it is nothing but rounding, as where sym(Q) = 0.
 
     Args:
         key: randomness of a sampled loss.
@@ -72,23 +73,61 @@ def argmin_projector(
         >>> argmin_projector(jax.random.key(0), zero_shot, params, lsa.models.LINEAR, "value", 1).diagonal().round(4).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    vector, put = model.acting(start, group)
+    points = (start, *model.yardsticks(start, group))
 
-    def add(total: Float[Array, "entries entries"], index: Array) -> tuple[Float[Array, "entries entries"], None]:
-        return total + jax.hessian(lambda moved: loss(jax.random.fold_in(key, index), put(moved)))(vector), None
+    def curvature(point: Any, one: Key[Array, ""]) -> Float[Array, "entries entries"]:
+        vector, put = model.acting(point, group)
+        return jax.hessian(lambda moved: loss(one, put(moved)))(vector)
 
+    def add(totals: list[Array], index: Array) -> tuple[list[Array], None]:
+        one = jax.random.fold_in(key, index)
+        return [total + curvature(point, one) for total, point in zip(totals, points, strict=True)], None
+
+    vector = model.acting(start, group)[0]
     with precision.in_force():
         zero = jnp.zeros((vector.size, vector.size), vector.dtype)
-        total, _ = jax.lax.scan(add, zero, jnp.arange(batches))
-        return _null_space_projector(total / batches)
+        totals, _ = jax.lax.scan(add, [zero] * len(points), jnp.arange(batches))
+        return _null_space_projector(*(total / batches for total in totals))
+
+
+def _null_space_projector(
+    hessian: Float[Array, "entries entries"],
+    without_signs: Float[Array, "entries entries"] | None = None,
+    of_tokens: Float[Array, "entries entries"] | None = None,
+) -> Float[Array, "entries entries"]:
+    """Orthogonal projector on the null space of a Hessian, its rank decided where tokens have unit covariance, or where it has units."""
+    whitener = _whitener(jnp.diag(jnp.diagonal(hessian)) if of_tokens is None else of_tokens)
+    whitened, size = (whitener.T @ matrix @ whitener for matrix in (hessian, hessian if without_signs is None else without_signs))
+    rounding = (10 * len(hessian) * jnp.finfo(hessian.dtype).eps) ** 2 * jnp.max(jnp.abs(size))
+    kernel = _kernel(jnp.where(jnp.max(jnp.abs(whitened)) <= rounding, 0, whitened))
+    return _range_projector(whitener @ kernel)
 
 
 @one_by_one
-def _null_space_projector(hessian: Float[Array, "token token"]) -> Float[Array, "token token"]:
-    """Orthogonal projector on the null space of a positive semidefinite matrix, whatever the units of its rows."""
-    diagonal = jnp.diagonal(hessian)
+def _whitener(second_moments: Float[Array, "token token"]) -> Float[Array, "token token"]:
+    """A regular matrix T that makes T'MT the identity on the range of a positive semidefinite M, whatever the units of its rows."""
+    diagonal = jnp.diagonal(second_moments)
     scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
-    spectrum, directions = jnp.linalg.eigh(hessian * jnp.outer(scale, scale))
-    rounding = len(spectrum) * jnp.finfo(spectrum.dtype).eps * jnp.abs(spectrum).max()
-    basis = scale[:, None] * directions * (jnp.abs(spectrum) <= rounding)[None]
-    return basis @ jnp.linalg.pinv(basis)
+    spectrum, directions = jnp.linalg.eigh(second_moments * jnp.outer(scale, scale))
+    kept = spectrum > _rounding(spectrum)
+    return scale[:, None] * directions * jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, spectrum, 1)), 1)[None]
+
+
+@one_by_one
+def _kernel(matrix: Float[Array, "token token"]) -> Float[Array, "token token"]:
+    """Orthonormal columns that span the null space of a positive semidefinite matrix; the others are 0."""
+    spectrum, directions = jnp.linalg.eigh(matrix)
+    return directions * (jnp.abs(spectrum) <= _rounding(spectrum))[None]
+
+
+@one_by_one
+def _range_projector(columns: Float[Array, "token token"]) -> Float[Array, "token token"]:
+    """Orthogonal projector on the span of some columns, whatever their lengths."""
+    lengths = jnp.sqrt(jnp.sum(columns**2, axis=0, keepdims=True))
+    directions = columns / jnp.where(lengths > 0, lengths, 1)
+    return directions @ jnp.linalg.pinv(directions)
+
+
+def _rounding(spectrum: Float[Array, " token"]) -> Float[Array, ""]:
+    """Size of an eigenvalue below which it may be one that is 0."""
+    return len(spectrum) * jnp.finfo(spectrum.dtype).eps * jnp.abs(spectrum).max()

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import checks, precision
+from lsa_jax.normals import standard_normals
 
 
 def isotropic(dim: int, variance: ArrayLike = 1.0) -> Float[Array, "dim dim"]:
@@ -76,6 +77,8 @@ def power_law(dim: int, exponent: ArrayLike) -> Float[Array, "dim dim"]:
 def rotated(key: Key[Array, ""], covariance: ArrayLike) -> Float[Array, "dim dim"]:
     r"""Return $R \Sigma R^\top$ for a rotation R drawn from the Haar measure: the same spectrum in random directions.
 
+    A key names the same R, up to rounding, in every floating type.
+
     Args:
         key: randomness of the rotation.
         covariance: the covariance to rotate, symmetric positive definite.
@@ -86,13 +89,17 @@ def rotated(key: Key[Array, ""], covariance: ArrayLike) -> Float[Array, "dim dim
     Raises:
         ValueError: if `covariance` is not a covariance.
 
+    References:
+        Mezzadri, How to generate random matrices from the classical compact groups, Notices of the AMS 54, 2007.
+
     Example:
         >>> import jax
         >>> rotated(jax.random.key(0), power_law(4, 1.0)).trace().round(4).item()
         4.0
     """
     covariance = checks.as_covariance("covariance", covariance)
-    rotation = jax.random.orthogonal(key, covariance.shape[0], dtype=covariance.dtype)
+    directions, triangle = jnp.linalg.qr(standard_normals(key, covariance.shape, covariance.dtype))
+    rotation = directions * jnp.sign(jnp.diagonal(triangle))[None]
     product = jnp.matmul(rotation, jnp.matmul(covariance, rotation.T, precision=precision.current()), precision=precision.current())
     return (product + product.T) / 2
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 from lsa_jax import checks, precision, prompts
 from lsa_jax.attention import Model, predict
 from lsa_jax.errors import InputError
+from lsa_jax.normals import standard_normals
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
 SAMPLERS = ("projected", "tokens")
@@ -133,7 +134,7 @@ def projected_errors(
     """
     query_key, context_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     dtype = problem.root.dtype
-    x = jnp.matmul(problem.root, jax.random.normal(query_key, (problem.dim, batch_size), dtype), precision=precision.current())
+    x = jnp.matmul(problem.root, standard_normals(query_key, (problem.dim, batch_size), dtype), precision=precision.current())
     queries = jnp.concatenate([jnp.ones((1, batch_size), dtype), x])
     images = jnp.matmul(params.query_key[:, :-1], queries, precision=precision.current())
     row = params.value[-1]

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from lsa_jax.normals import standard_normals
+
 
 def sample_normals(key: Key[Array, ""], rows: int, count: int, dtype: DTypeLike) -> Float[Array, "rows count"]:
     """Draw independent standard normals, row r with the key `fold_in(key, r)`.
@@ -28,7 +30,7 @@ def sample_normals(key: Key[Array, ""], rows: int, count: int, dtype: DTypeLike)
     """
 
     def draw(row: Array) -> Float[Array, " count"]:
-        return jax.random.normal(jax.random.fold_in(key, row), (count,), dtype)
+        return standard_normals(jax.random.fold_in(key, row), (count,), dtype)
 
     indices = jnp.arange(rows, dtype=jnp.uint32)
     return jax.lax.map(draw, indices) if jax.default_backend() == "cpu" else jax.vmap(draw)(indices)

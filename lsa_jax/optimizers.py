@@ -9,30 +9,46 @@ from lsa_jax import checks
 OPTIMIZERS = ("sgd", "adam")
 DECAYS = ("constant", "linear", "cosine")
 
+PUBLISHED_CLIP = 1.0
+"""Global norm to which the published runs clip their gradients."""
 
-def sgd(learning_rate: ArrayLike, steps: int, decay: str = "linear", *, momentum: float = 0.9) -> optax.GradientTransformation:
-    """Return stochastic gradient descent with momentum, gradients clipped to global norm 1.
+
+def sgd(
+    learning_rate: ArrayLike, steps: int, decay: str = "linear", *, momentum: float = 0.9, clip_norm: float = PUBLISHED_CLIP
+) -> optax.GradientTransformation:
+    """Return stochastic gradient descent with momentum, gradients clipped by their global norm.
+
+    On sampled gradients clipping moves the point at which training ends, see docs/theory.md, section on sampling.
 
     Args:
         learning_rate: the rate before decay; may be traced.
         steps: number of steps of the run.
         decay: shape of the decay, see `decayed`; `constant` is the published one.
         momentum: decay rate of the accumulated gradient.
+        clip_norm: largest global norm of a gradient (static), by default the published one; 0 clips nothing.
 
     Returns:
         The optax optimiser.
 
     Raises:
-        ValueError: if the rate is not above 0 or the decay is unknown.
+        ValueError: if the rate is not above 0, the decay is unknown, or `clip_norm` is negative or not finite.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, experiment on linear regression.
     """
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(decayed(learning_rate, steps, decay), momentum))
+    return optax.chain(_clipped(clip_norm), optax.sgd(decayed(learning_rate, steps, decay), momentum))
 
 
-def adam(learning_rate: ArrayLike, steps: int, decay: str = "linear", *, b1: float = 0.9, b2: float = 0.9) -> optax.GradientTransformation:
-    """Return Adam with the published decay rates, gradients clipped to global norm 1.
+def adam(
+    learning_rate: ArrayLike,
+    steps: int,
+    decay: str = "linear",
+    *,
+    b1: float = 0.9,
+    b2: float = 0.9,
+    clip_norm: float = PUBLISHED_CLIP,
+) -> optax.GradientTransformation:
+    """Return Adam with the published decay rates, gradients clipped by their global norm.
 
     Args:
         learning_rate: the rate before decay; may be traced.
@@ -40,20 +56,23 @@ def adam(learning_rate: ArrayLike, steps: int, decay: str = "linear", *, b1: flo
         decay: shape of the decay, see `decayed`; `constant` is the published one.
         b1: decay rate of the first moment.
         b2: decay rate of the second moment.
+        clip_norm: largest global norm of a gradient (static), by default the published one; 0 clips nothing.
 
     Returns:
         The optax optimiser.
 
     Raises:
-        ValueError: if the rate is not above 0 or the decay is unknown.
+        ValueError: if the rate is not above 0, the decay is unknown, or `clip_norm` is negative or not finite.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, experiment on linear regression.
     """
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(decayed(learning_rate, steps, decay), b1, b2))
+    return optax.chain(_clipped(clip_norm), optax.adam(decayed(learning_rate, steps, decay), b1, b2))
 
 
-def by_name(name: str, learning_rate: ArrayLike, steps: int, decay: str = "linear") -> optax.GradientTransformation:
+def by_name(
+    name: str, learning_rate: ArrayLike, steps: int, decay: str = "linear", clip_norm: float = PUBLISHED_CLIP
+) -> optax.GradientTransformation:
     """Return `sgd` or `adam` by its name.
 
     Args:
@@ -61,14 +80,16 @@ def by_name(name: str, learning_rate: ArrayLike, steps: int, decay: str = "linea
         learning_rate: the rate before decay; may be traced.
         steps: number of steps of the run.
         decay: shape of the decay.
+        clip_norm: largest global norm of a gradient (static); 0 clips nothing.
 
     Returns:
         The optax optimiser.
 
     Raises:
-        ValueError: if the name is unknown.
+        ValueError: if the name is unknown, or another value out of range.
     """
-    return {"sgd": sgd, "adam": adam}[checks.as_choice("optimiser", name, OPTIMIZERS)](learning_rate, steps, decay)
+    make = {"sgd": sgd, "adam": adam}[checks.as_choice("optimiser", name, OPTIMIZERS)]
+    return make(learning_rate, steps, decay, clip_norm=clip_norm)
 
 
 def decayed(learning_rate: ArrayLike, steps: int, decay: str = "linear") -> optax.Schedule:
@@ -104,3 +125,9 @@ def decayed(learning_rate: ArrayLike, steps: int, decay: str = "linear") -> opta
         return rate * jnp.asarray(shape(step), rate.dtype)
 
     return schedule
+
+
+def _clipped(norm: float) -> optax.GradientTransformation:
+    """Clipping by the global norm, or nothing for 0."""
+    checks.as_scale("clip_norm", norm, minimum=0.0)
+    return optax.clip_by_global_norm(float(norm)) if norm else optax.identity()

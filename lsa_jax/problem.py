@@ -1,28 +1,35 @@
 """The data law and the model's parameters: what both the exact and the simulated side start from."""
 
+import dataclasses
+from typing import Any
+
 import chex
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 
 
-@chex.dataclass(frozen=True, init=False, mappable_dataclass=False)
+@chex.dataclass(frozen=True, init=False, eq=False, mappable_dataclass=False)
 class LinearRegression:
     r"""Linear regression with Gaussian covariates: $x \sim N(0, \Sigma)$ and $y \mid x \sim N(\theta^\top x, \sigma^2)$.
 
     `covariance` is $\Sigma$, `noise_std` is $\sigma$ (a standard deviation, never a variance); the task $\theta$ is passed beside it.
     What is kept is the Cholesky factor `root`, $\Sigma = LL^\top$, from which everything is computed and `covariance` is rebuilt; it and
-    `noise_std` are leaves of a pytree, so a sweep may trace and vmap them.
+    `noise_std` are leaves of a pytree, so a sweep may trace and vmap them. With an axis for one and None for the other in place of their
+    values it is a tree of axes, for `jax.vmap`. Two problems are equal if they hold the same numbers.
 
     Args:
         covariance: covariance of the covariates, symmetric positive definite.
         noise_std: standard deviation of the label noise, at least 0, in the unit of the labels.
+        root: the Cholesky factor, where no covariance is given; `replace` passes it on.
 
     Raises:
-        ValueError: if `covariance` is not square, symmetric, positive definite and finite, or `noise_std` is negative or not finite.
-            Traced values are not checked.
+        ValueError: if `covariance` is not square, symmetric, positive definite and finite, `root` not lower triangular with a positive
+            diagonal, both are missing, or `noise_std` is negative or not finite. Where traced values are so, they become NaN.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3 (data model).
@@ -32,16 +39,35 @@ class LinearRegression:
         >>> problem = lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.3)
         >>> problem.dim
         5
+        >>> problem.replace(noise_std=0.5) == lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.5)
+        True
+        >>> axes = lsa.LinearRegression(covariance=None, noise_std=0)
+        >>> jax.vmap(lambda problem: problem.dim * problem.noise_std, (axes,))(jax.vmap(problem.replace)(noise_std=jnp.ones(3))).shape
+        (3,)
     """
 
     root: Float[Array, "*batch dim dim"]
     noise_std: Float[Array, "*batch"]
 
-    def __init__(self, covariance: ArrayLike, noise_std: ArrayLike) -> None:
+    def __init__(self, covariance: ArrayLike | None = None, noise_std: ArrayLike | None = None, *, root: ArrayLike | None = None) -> None:
         """Check and store; not called when JAX rebuilds the pytree."""
-        root = jnp.linalg.cholesky(checks.as_covariance("covariance", covariance))
-        object.__setattr__(self, "root", root)
-        object.__setattr__(self, "noise_std", checks.as_scale("noise_std", noise_std, minimum=0.0).astype(root.dtype))
+        given = root if covariance is None else covariance
+        if not are_axes(given, noise_std):
+            if given is None or noise_std is None:
+                raise InputError("a problem needs covariance and noise_std; give both")
+            given = _as_root(given) if covariance is None else jnp.linalg.cholesky(checks.as_covariance("covariance", given))
+            noise_std = checks.as_scale("noise_std", noise_std, minimum=0.0).astype(given.dtype)
+        object.__setattr__(self, "root", given)
+        object.__setattr__(self, "noise_std", noise_std)
+
+    def __eq__(self, other: object) -> bool:
+        return same_numbers(self, other)
+
+    __hash__ = None
+
+    def replace(self, **changes: Any) -> "LinearRegression":
+        """Return the problem with another `noise_std`, `covariance` or `root`."""
+        return dataclasses.replace(self, **changes)
 
     @property
     def dim(self) -> int:
@@ -59,19 +85,21 @@ class LinearRegression:
         return gram(self.root)
 
 
-@chex.dataclass(frozen=True, init=False, mappable_dataclass=False)
+@chex.dataclass(frozen=True, init=False, eq=False, mappable_dataclass=False)
 class Params:
     r"""Parameters of one layer of linear self-attention over tokens $(1, x, y)$.
 
     `value` is $V$ and `query_key` the merged query-key matrix $Q$ of $f(Z;V,Q) = [Z + \frac1N V Z Z^\top Q Z]_{-1,-1}$. Only the last row
-    of $V$ and all but the last column of $Q$ act on the prediction, and $(cV, Q/c)$ predicts the same for every $c \ne 0$.
+    of $V$ and all but the last column of $Q$ act on the prediction, and $(cV, Q/c)$ predicts the same for every $c \ne 0$. With an axis
+    for one matrix and None for the other it is a tree of axes, for `jax.vmap`. Two are equal if they hold the same numbers.
 
     Args:
         value: the value matrix.
         query_key: the merged query-key matrix, of the same shape.
 
     Raises:
-        ValueError: if the two are not square matrices of one size, at least 3 (d >= 1), or not finite. Traced values are not checked.
+        ValueError: if the two are not square matrices of one size, at least 3 (d >= 1), or not finite. Traced entries are not
+            checked: where one is not finite, neither is what is computed from it.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3 (model).
@@ -85,16 +113,34 @@ class Params:
     value: Float[Array, "*batch token token"]
     query_key: Float[Array, "*batch token token"]
 
-    def __init__(self, value: ArrayLike, query_key: ArrayLike) -> None:
+    def __init__(self, value: ArrayLike | None, query_key: ArrayLike | None) -> None:
         """Check and store; not called when JAX rebuilds the pytree."""
+        if not are_axes(value, query_key):
+            value, query_key = self._checked(value, query_key)
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "query_key", query_key)
+
+    def __eq__(self, other: object) -> bool:
+        return same_numbers(self, other)
+
+    __hash__ = None
+
+    def replace(self, **changes: Any) -> "Params":
+        """Return the parameters with another `value` or `query_key`."""
+        return dataclasses.replace(self, **changes)
+
+    @staticmethod
+    def _checked(value: ArrayLike | None, query_key: ArrayLike | None) -> tuple[Array, Array]:
+        """The two matrices, of one size and type."""
+        if value is None or query_key is None:
+            raise InputError("params need value and query_key; give both")
         value = checks.as_real("value", value, ("dim + 2", "dim + 2"))
         size = value.shape[0]
         if size < 3 or value.shape[1] != size:
             raise InputError(f"value has shape {value.shape}; it must be square, (dim + 2, dim + 2) with dim at least 1")
         query_key = checks.as_real("query_key", query_key, (size, size))
         dtype = jnp.promote_types(value.dtype, query_key.dtype)
-        object.__setattr__(self, "value", value.astype(dtype))
-        object.__setattr__(self, "query_key", query_key.astype(dtype))
+        return value.astype(dtype), query_key.astype(dtype)
 
     @property
     def dim(self) -> int:
@@ -140,3 +186,47 @@ def gram(root: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim dim"]
         The covariance.
     """
     return jnp.matmul(root, jnp.swapaxes(root, -1, -2), precision=precision.current())
+
+
+def are_axes(*values: Any) -> bool:
+    """Whether values are axes of `jax.vmap`, some of them None, and no numbers.
+
+    Args:
+        values: what a class of this library was given.
+
+    Returns:
+        True if each is None or an int, and both occur.
+
+    Example:
+        >>> are_axes(0, None), are_axes(0, 0), are_axes(None, 0.1)
+        (True, False, False)
+    """
+    return {type(value) for value in values} == {int, type(None)}
+
+
+def same_numbers(one: Any, other: object) -> bool:
+    """Whether two pytrees are of one class and hold the same numbers, of whatever type; not to be asked of traced ones.
+
+    Args:
+        one: the first.
+        other: the second.
+
+    Returns:
+        True if every leaf has the same shape and entries.
+
+    Example:
+        >>> same_numbers((1, np.ones(2)), (1.0, np.ones(2))), same_numbers((1,), [1])
+        (True, False)
+    """
+    if type(one) is not type(other) or jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    return all(np.array_equal(left, right) for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+
+def _as_root(value: ArrayLike) -> Float[Array, "dim dim"]:
+    """A lower triangular matrix with a positive diagonal, as a Cholesky factor is."""
+    root = checks.as_real("root", value, ("dim", "dim"))
+    valid = jnp.all(jnp.diagonal(root) > 0) & jnp.all(jnp.triu(root, 1) == 0)
+    if root.shape[0] != root.shape[1] or (checks.concrete(value) is not None and not valid):
+        raise InputError(f"root, of shape {root.shape}, is no Cholesky factor: lower triangular, its diagonal above 0; give the covariance")
+    return checks.nan_unless(valid, root)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import lsa_jax as lsa
-from lsa_jax import training
 
 pytestmark = pytest.mark.accelerator
 
@@ -28,7 +27,7 @@ def test_float32_risk_and_gradient_are_the_cpus_in_float64(dim: int) -> None:
     def evaluate(dtype: jnp.dtype) -> tuple[jax.Array, lsa.Params]:
         covariance = lsa.covariances.power_law(dim, 0.5).astype(dtype)
         problem = lsa.LinearRegression(covariance=covariance, noise_std=jnp.asarray(0.3, dtype))
-        drawn = training.initial_params(jax.random.key(0), dim, std=dim**-0.5, dtype=jnp.dtype("float64"))
+        drawn = lsa.models.LINEAR.init(jax.random.key(0), dim, std=dim**-0.5)
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), drawn)
         task = jnp.ones(dim, dtype) / dim**0.5
         return jax.jit(jax.value_and_grad(lambda params: lsa.population_risk(params, problem, task, 20)))(params)

@@ -187,8 +187,3 @@ def test_bad_input_is_refused_with_what_was_got_and_wanted(case: str) -> None:
 def test_what_is_no_prior_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="it must be a GaussianPrior, SpherePrior or FiniteTasks"):
         lsa.priors.require_prior_dim(TASK, 3)
-
-
-def test_traced_values_are_not_checked() -> None:
-    risk = jax.jit(lambda noise, shots: lsa.population_risk(PARAMS, lsa.LinearRegression(jnp.eye(3), noise), TASK, shots))
-    assert np.isfinite(risk(-0.1, 1.5))

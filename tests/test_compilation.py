@@ -1,11 +1,14 @@
 """One compiled program for each static shape: whatever a sweep varies is traced."""
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
+import pytest
 
 import lsa_jax as lsa
-from lsa_jax import objectives, optimizers, regimes, training
+from lsa_jax import covariances, objectives, optima, optimizers, prompts, regimes, training
 
 
 def test_one_compile_serves_a_grid_of_noise_shots_seeds_and_learning_rates() -> None:
@@ -48,3 +51,41 @@ def test_risks_and_samplers_compile_once_for_every_number_of_shots() -> None:
 
     for shots in (0, 1, 2, 12):
         both(jax.random.key(0), jnp.float64(shots))
+
+
+PROBLEM = lsa.LinearRegression(covariance=jnp.eye(3), noise_std=0.5)
+PARAMS = lsa.Params(value=jnp.eye(5), query_key=jnp.eye(5))
+SPHERE = lsa.SpherePrior(dim=3)
+POOL = prompts.Pool(x=jnp.ones((10, 3)), y=jnp.ones(10))
+EAGER: dict[str, Callable[[jax.Array, jax.Array], object]] = {
+    "sample_task": lambda key, task: prompts.sample_task(key, SPHERE),
+    "sample_tasks": lambda key, task: prompts.sample_tasks(key, lsa.GaussianPrior(mean=task, covariance=jnp.eye(3)), 4),
+    "sample_prompt": lambda key, task: prompts.sample_prompt(key, PROBLEM, task, 4),
+    "sample_pool": lambda key, task: prompts.sample_pool(key, PROBLEM, task, 8),
+    "sample_pool_prompt": lambda key, task: prompts.sample_pool_prompt(key, POOL, 4),
+    "sample_context_means": lambda key, task: prompts.sample_context_means(
+        key, PROBLEM, task[:, None], PARAMS.value[-1:].T, PARAMS.query_key, 4
+    ),
+    "rotated": lambda key, task: covariances.rotated(key, PROBLEM.covariance),
+    "fresh prompts": lambda key, task: objectives.fresh_prompts(PROBLEM, SPHERE, 4)(key, PARAMS, 4),
+    "fresh tokens": lambda key, task: objectives.fresh_prompts(PROBLEM, SPHERE, 4, sampler="tokens")(key, PARAMS, 4),
+    "pooled prompts": lambda key, task: objectives.pooled_prompts(POOL, 4)(key, PARAMS, 4),
+    "empirical_risk": lambda key, task: lsa.empirical_risk(key, PARAMS, PROBLEM, task, 4, 16),
+    "value_auxiliary": lambda key, task: optima.value_auxiliary(PARAMS, PROBLEM, task, 4),
+    "full": lambda key, task: optima.full(PROBLEM, task, None, PARAMS),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_public_functions_called_one_by_one_compile_nothing_again(name: str) -> None:
+    compiled: list[str] = []
+    for seed in range(2):
+        EAGER[name](jax.random.key(seed), jnp.arange(1.0, 4.0))
+    jax.monitoring.register_event_duration_secs_listener(lambda event, duration_secs, **_: compiled.append(event))
+    try:
+        EAGER[name](jax.random.key(2), jnp.arange(2.0, 5.0))
+        assert not [event for event in compiled if "backend_compile" in event]
+        jax.jit(lambda x: x + len(compiled))(jnp.ones(7)).block_until_ready()
+        assert [event for event in compiled if "backend_compile" in event], "the listener hears of compilations"
+    finally:
+        jax.monitoring.clear_event_listeners()

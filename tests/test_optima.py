@@ -276,6 +276,25 @@ def test_where_no_zero_shot_prediction_is_possible_the_whole_row_is_free(anisotr
     assert lsa.population_risk(optimum, anisotropic, task, 5) < lsa.population_risk(start, anisotropic, task, 5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("unit", [1e-3, 1e-2, 1.0, 1e2])
+def test_units_of_the_covariates_do_not_decide_which_directions_are_free(
+    unit: float, dtype: type, anisotropic: lsa.LinearRegression
+) -> None:
+    block, value = random_params(11).query_key, random_params(12).value
+    block = (block - block.T).at[-1].set(block[-1])
+    start = lsa.Params(value=value, query_key=block)
+    best = lsa.population_risk(optima.value_auxiliary(start, anisotropic, jnp.ones(DIM), 20), anisotropic, jnp.ones(DIM), 20)
+    scale = jnp.ones(DIM + 2).at[1:-1].set(1 / unit)
+    measured = lsa.Params(value=(value * scale[None]).astype(dtype), query_key=(block * jnp.outer(scale, scale)).astype(dtype))
+    problem = lsa.LinearRegression(
+        covariance=(unit**2 * anisotropic.covariance).astype(dtype), noise_std=anisotropic.noise_std.astype(dtype)
+    )
+    task = jnp.full(DIM, 1 / unit, dtype)
+    found = lsa.population_risk(optima.value_auxiliary(measured, problem, task, 20), problem, task, 20)
+    np.testing.assert_allclose(found, best, rtol=1e-5 if dtype == jnp.float32 else 1e-10)
+
+
 @pytest.mark.parametrize("regime", ["value", "value_auxiliary"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_few_shot_limits_of_the_paper(regime: str, sign: int, anisotropic: lsa.LinearRegression) -> None:
@@ -292,3 +311,17 @@ def test_few_shot_limits_of_the_paper(regime: str, sign: int, anisotropic: lsa.L
     assert (risk - 0.16) / size == pytest.approx(wanted, abs=1e-10)
     zero_shot = (lsa.population_risk(fine_tuned, anisotropic, task, 0) - 0.16) / size
     assert zero_shot == pytest.approx(limits.zero_shot_target, abs=1e-10)
+
+
+@pytest.mark.parametrize("single", ["start", "problem", "task"])
+def test_mixed_floating_types_give_the_wider_one(single: str, problem: lsa.LinearRegression, target_task: jax.Array) -> None:
+    given = {"start": optima.pretrained(problem, lsa.SpherePrior(dim=5), 20), "problem": problem, "task": target_task}
+    mixed = given | {single: jax.tree.map(lambda leaf: leaf.astype(jnp.float32), given[single])}
+    for form in (
+        lambda start, problem, task: optima.full(problem, task, 0.5, start),
+        lambda start, problem, task: optima.value(start, problem, task),
+        lambda start, problem, task: optima.value_auxiliary(start, problem, task, 20),
+    ):
+        found, wanted = form(**mixed), form(**given)
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float64")}
+        np.testing.assert_allclose(found.value, wanted.value, atol=1e-6)

@@ -1,14 +1,15 @@
 """What changes when an assumption is dropped, one at a time: exactly where there is a closed form, else by simulation."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Key
 
-from lsa_jax import empirical, experiment, optima, priors, prompts, training
+from lsa_jax import empirical, experiment, objectives, optima, optimizers, priors, prompts, regimes, training
 from lsa_jax.attention import predict_from_gram
 from lsa_jax.claims.case import PUBLISHED_RATE, Case
 from lsa_jax.claims.value_minimum import fitted_value
@@ -29,6 +30,12 @@ TOKEN_SHARE = 10
 PUBLISHED_STEPS = 5000
 STEPS = (500, PUBLISHED_STEPS)
 """Steps of the annealed run that stands in for the constrained optimum."""
+
+CLIPPED = ((64, 1.0), (16, 1.0), (16, 4.0))
+"""Batch sizes, and norms to which sampled gradients are clipped."""
+
+CLIPPED_STEPS = 2000
+"""Steps of a run on sampled gradients, from the optimum on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +67,7 @@ def sensitivities(case: Case) -> list[Sensitivity]:
         _infinite_context(case),
         *_annealed(case),
         _published_optimiser(case),
+        *_clipping(case),
     ]
 
 
@@ -164,6 +172,28 @@ def _published_optimiser(case: Case) -> Sensitivity:
     ended = fine_tuned(case, start, "full", PUBLISHED_STEPS)
     flow = float(optima.conserved_scale(case.problem, case.target_task, start))
     return Sensitivity("published optimiser, not flow", "scale w of full", flow, float(reached_scale(ended, case.target_task)))
+
+
+def _clipping(case: Case) -> list[Sensitivity]:
+    """Sampled gradients clipped by their norm: where value-only training ends, at each batch size and threshold."""
+    best = optima.value(case.pretrained(), case.problem, case.target_task)
+    found = []
+    for index, (batch_size, clip_norm) in enumerate(CLIPPED):
+        keys = jax.random.split(case.key(1630 + index), REDRAWN)
+        along = np.asarray(jax.jit(jax.vmap(functools.partial(_sampled_end, case, best, batch_size, clip_norm)))(keys))
+        name = f"gradients clipped to norm {clip_norm:g}"
+        deviation = float(along.std(ddof=1) / REDRAWN**0.5)
+        found.append(Sensitivity(f"{name}, batch {batch_size}", "v_x of value along its optimum", 1.0, float(along.mean()), deviation))
+    return found
+
+
+def _sampled_end(case: Case, start: Params, batch_size: int, clip_norm: float, key: Key[Array, ""]) -> Float[Array, ""]:
+    """Component of v_x along that of the start, in units of it, after value-only training on sampled gradients."""
+    (objective,) = regimes.stages("value", objectives.fresh_prompts(case.problem, case.target_task, batch_size), case.settings.shots)
+    optimizer = optimizers.sgd(PUBLISHED_RATE, CLIPPED_STEPS, clip_norm=clip_norm)
+    run = training.train(key, objective, start, optimizer, training.Settings(steps=CLIPPED_STEPS, history_stride=CLIPPED_STEPS))
+    optimum = start.value[-1, 1:-1]
+    return run.params.value[-1, 1:-1] @ optimum / (optimum @ optimum)
 
 
 def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from lsa_jax import attention, checks, precision
 from lsa_jax.empirical import projected_errors
-from lsa_jax.models.protocol import Acting, Theory, entries, mask
+from lsa_jax.models.protocol import Acting, Plain, Theory
 from lsa_jax.population import risk_function
 from lsa_jax.problem import Params
 
@@ -22,7 +22,7 @@ GROUPS: Mapping[str, Callable[[str], bool]] = MappingProxyType({
 
 
 @dataclasses.dataclass(frozen=True)
-class OneLayer:
+class OneLayer(Plain):
     """One layer with a value matrix V and a merged query-key matrix Q.
 
     Args:
@@ -79,8 +79,23 @@ class OneLayer:
             The entries as a vector, and the function that puts others in their place.
         """
         if group != "value":
-            return entries(params, mask(self, params, group))
+            return super().acting(params, group)
         return params.value[-1], lambda row: Params(value=params.value.at[-1].set(row), query_key=params.query_key)
+
+    def yardsticks(self, params: Params, group: str) -> tuple[Params, ...]:
+        r"""Return parameters whose curvature in V cannot cancel, and others whose curvature is that of the tokens: |Q|, and $e_0e_0^\top$.
+
+        Args:
+            params: V and Q.
+            group: the trainable set.
+
+        Returns:
+            Both, or nothing for a set in which curvatures are not those of tokens.
+        """
+        if group != "value":
+            return ()
+        constant = jnp.zeros_like(params.query_key).at[0, 0].set(1)
+        return tuple(Params(value=params.value, query_key=matrix) for matrix in (jnp.abs(params.query_key), constant))
 
 
 def softmax_predict(params: Params, tokens: Real[ArrayLike, "num_tokens token"], num_tokens: ArrayLike | None = None) -> Float[Array, ""]:

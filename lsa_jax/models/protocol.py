@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Container, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -78,6 +79,54 @@ class Model(Protocol):
     def acting(self, params: Any, group: str) -> Acting:
         """Return the entries of a trainable set that act, and the function that replaces them."""
         ...
+
+    def yardsticks(self, params: Any, group: str) -> tuple[Any, ...]:
+        """Return parameters at which curvatures in a set tell what rounding is: their largest size, and that of the tokens; or none."""
+        ...
+
+
+class Plain:
+    """What a model of one's own has where it says nothing: no other trainable set than all, of which every entry acts, and no theory."""
+
+    @property
+    def groups(self) -> Mapping[str, Callable[[str], bool]]:
+        """No trainable set beside all."""
+        return MappingProxyType({})
+
+    @property
+    def linear_in(self) -> Container[str]:
+        """No set is known to be linear."""
+        return ()
+
+    @property
+    def theory(self) -> Theory | None:
+        """Nothing is exact."""
+        return None
+
+    def acting(self, params: Any, group: str) -> Acting:
+        """Return all entries of a trainable set.
+
+        Args:
+            params: the parameters.
+            group: the trainable set.
+
+        Returns:
+            The entries as a vector, and the function that puts others in their place.
+        """
+        own: Any = self
+        return entries(params, mask(own, params, group))
+
+    def yardsticks(self, params: Any, group: str) -> tuple[Any, ...]:
+        """Return nothing: rounding is told by the diagonal of a curvature.
+
+        Args:
+            params: the parameters.
+            group: the trainable set.
+
+        Returns:
+            The empty tuple.
+        """
+        return ()
 
 
 def require_group(model: Model, group: str) -> Callable[[str], bool]:

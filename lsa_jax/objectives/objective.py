@@ -1,7 +1,6 @@
 """An objective: a loss, the parameters it trains, what is prepared once before the run, and the constraint its steps obey."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,11 +76,12 @@ def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term 
 
     def loss(key: Key[Array, ""], params: Any, fraction: Any, aux: Any) -> Float[Array, ""]:
         keys = [key] if len(terms) == 1 else [jax.random.fold_in(key, place) for place in range(len(terms))]
-        values = [
-            (weight(fraction) if isinstance(weight, Schedule) else weight) * term.loss(inputs, one, params, prepared)
-            for (term, weight), one, prepared in zip(terms, keys, aux[0], strict=True)
-        ]
-        return functools.reduce(jnp.add, values)
+        total: Any = None
+        for (term, weight), one, prepared in zip(terms, keys, aux[0], strict=True):
+            factor = weight(fraction) if isinstance(weight, Schedule) else weight
+            value = factor * term.loss(inputs, one, params, prepared)
+            total = value if total is None else total + value
+        return total
 
     def inner(key: Key[Array, ""], params: Any) -> Float[Array, ""]:
         assert within is not None

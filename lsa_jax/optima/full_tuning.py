@@ -55,6 +55,8 @@ def full(
         zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), task.dtype)
         start = Params(value=zeros, query_key=zeros)
     require_same_dim(start, problem)
+    dtype = jnp.promote_types(start.value.dtype, task.dtype)
+    start = Params(value=start.value.astype(dtype), query_key=start.query_key.astype(dtype))
     acting = start.query_key[:-1, :-1]
     block = ((acting - acting.T) / 2).at[0, 0].set(1 / scale)
     return Params(
@@ -111,9 +113,10 @@ def balanced(params: Params, conserved: ArrayLike) -> Params:
     """
     checks.as_single("params", params.batch_shape)
     conserved = checks.as_scale("conserved", conserved).astype(params.value.dtype)
-    value_square, query_key_square = jnp.sum(params.value[-1] ** 2), jnp.sum(params.query_key[:, :-1] ** 2)
-    for name, square in (("value", value_square), ("query_key", query_key_square)):
-        checks.as_scale(f"squared norm of {name} where it acts", square, zero_allowed=False)
+    value_square, query_key_square = (
+        checks.as_scale(f"squared norm of {name} where it acts", jnp.sum(acting**2), zero_allowed=False)
+        for name, acting in (("value", params.value[-1]), ("query_key", params.query_key[:, :-1]))
+    )
     factor = jnp.sqrt(_positive_root(value_square, conserved, query_key_square))
     return Params(value=params.value * factor, query_key=params.query_key / factor)
 
@@ -124,6 +127,9 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     The end point has the form of `full`, and `conserved_quantity` has at it the value it had at `start`:
     $w^2|\theta_0|^2 - w^{-2} = C$, with C the conserved quantity less what the untouched entries add to it. The sign is that of the first
     gradient step from a start with $v_x = 0$.
+
+    **Assumes** a pretrained start, near $v = v_y e_y$ and Q zero but for a symmetric $Q_{xx}$: then the flow keeps to family (i). From
+    other starts it may end in family (ii), or in (i) with the other sign, and the number is meaningless; this is not checked.
 
     Args:
         problem: covariance of the covariates and label noise.

@@ -18,7 +18,9 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
 
     $$ v = e_y, \qquad Q_{xx} = \Omega\Big[\Sigma\Omega + \tfrac{\mathrm{tr}(\Sigma\Omega) + \sigma^2}{m+1} I\Big]^{-1}, $$
 
-    all else 0. It is the global minimum, unique up to $(cV, Q/c)$ and the entries that never act for d and rank Ω at least 2.
+    all else 0. It is stationary over all entries of V and Q, and the minimum over $Q_{xx}$ at $v = e_y$, both proved. That it is the global
+    minimum is a numerical finding, and so is that no other minimiser exists, up to $(cV, Q/c)$ and the entries that never act, for d and
+    rank Ω at least 2 and finite m. At m = ∞ it is one of many: $Q_{00}$ is free at $v_0 = 0$, and $v_0$ at $Q_{00} = Q_{0x} = 0$.
 
     **Assumes** Gaussian covariates and a prior under which θ and -θ have the same law; for others no closed form is known.
 
@@ -32,7 +34,8 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
 
     Raises:
         TypeError: if `prior` is no task prior.
-        ValueError: if the prior is not symmetric about 0, or dimensions differ, or `num_shots` is below 1 or fractional.
+        ValueError: if the prior is not symmetric about 0, or dimensions differ, or `num_shots` is below 1 or fractional; where these are
+            traced, $Q_{xx}$ is NaN.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, Corollary 4.1 (its limit); docs/theory.md, equation (12).

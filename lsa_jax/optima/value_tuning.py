@@ -40,6 +40,7 @@ def value(params: Params, problem: LinearRegression, task: Real[ArrayLike, " dim
     """
     require_same_dim(params, problem)
     task = checks.as_task("task", task, problem.dim)
+    params = _promoted(params, problem, task)
     return _with_row(params, _zero_shot_row(params, problem, task))
 
 
@@ -75,8 +76,15 @@ def value_auxiliary(params: Params, problem: LinearRegression, task: Real[ArrayL
     """
     require_same_dim(params, problem)
     task = checks.as_task("task", task, problem.dim)
+    params = _promoted(params, problem, task)
     shots = checks.as_shots("num_shots", num_shots, params.value.dtype, minimum=1)
     return _with_row(params, _few_shot_row(params, problem, task, shots))
+
+
+def _promoted(params: Params, problem: LinearRegression, task: Float[Array, " dim"]) -> Params:
+    """The parameters in the floating type that results from all three."""
+    dtype = jnp.result_type(params.value, problem.root, task)
+    return Params(value=params.value.astype(dtype), query_key=params.query_key.astype(dtype))
 
 
 def _with_row(params: Params, row: Float[Array, " token"]) -> Params:
@@ -98,17 +106,21 @@ def _row_derivatives(
         return jax.grad(risk)(params.value[-1]), jax.hessian(risk)(params.value[-1])
 
 
-def _zero_shot_is_constant(params: Params) -> Array:
-    """Whether the query form z'Qz, and with it every zero-shot prediction, vanishes up to rounding."""
+def _zero_shot_is_constant(params: Params, problem: LinearRegression) -> Array:
+    """Whether the query form z'Qz, and with it every zero-shot prediction, vanishes up to rounding in whitened coordinates."""
     block = params.query_key[:-1, :-1]
-    return jnp.max(jnp.abs(block + block.T)) <= 10 * jnp.finfo(block.dtype).eps * jnp.max(jnp.abs(block))
+    mixing = jnp.eye(len(block), dtype=block.dtype).at[1:, 1:].set(problem.root)
+    with precision.in_force():
+        form = mixing.T @ (block + block.T) @ mixing
+        size = jnp.abs(mixing).T @ jnp.abs(block) @ jnp.abs(mixing)
+    return jnp.max(jnp.abs(form)) <= 10 * jnp.finfo(block.dtype).eps * jnp.max(size)
 
 
 @jax.jit
 def _zero_shot_row(params: Params, problem: LinearRegression, task: Float[Array, " dim"]) -> Float[Array, " token"]:
     """Last row of V after one exact Newton step on (v_0, v_x), the coordinates that the zero-shot error sees."""
     gradient, hessian = _row_derivatives(params, problem, task, 1.0)
-    constant = _zero_shot_is_constant(params)
+    constant = _zero_shot_is_constant(params, problem)
     seen = jnp.where(constant, jnp.eye(problem.dim + 1, dtype=hessian.dtype), hessian[:-1, :-1])
     with precision.in_force():
         step = jnp.where(constant, 0, inverse(seen) @ gradient[:-1])
@@ -121,7 +133,19 @@ def _few_shot_row(
 ) -> Float[Array, " token"]:
     """Last row of V after the zero-shot step and one exact Newton step in the kernel of the zero-shot Hessian."""
     row = _zero_shot_row(params, problem, task)
-    free = jnp.where(_zero_shot_is_constant(params), jnp.ones_like(row), jnp.zeros_like(row).at[-1].set(1))
+    free = jnp.where(_zero_shot_is_constant(params, problem), jnp.ones_like(row), jnp.zeros_like(row).at[-1].set(1))
     gradient, hessian = _row_derivatives(_with_row(params, row), problem, task, 1 / (num_shots + 1))
+    return row - _smallest_solution(hessian * jnp.outer(free, free), gradient * free)
+
+
+def _smallest_solution(matrix: Float[Array, "token token"], target: Float[Array, " token"]) -> Float[Array, " token"]:
+    """The least x with matrix x = target, for a positive semidefinite matrix whose rank is decided whatever the units of its rows."""
+    diagonal = jnp.diagonal(matrix)
+    scale = jax.lax.stop_gradient(jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1))
+    scaled = matrix * jnp.outer(scale, scale)
     with precision.in_force():
-        return row - pseudo_inverse(hessian * jnp.outer(free, free)) @ (gradient * free)
+        inverted = pseudo_inverse(scaled)
+        kernel = jnp.eye(len(matrix), dtype=matrix.dtype) - inverted @ scaled
+        solution = scale * (inverted @ (scale * target))
+        kernel = scale[:, None] * jnp.where(jnp.trace(kernel) > 0.5, kernel, 0)
+        return solution - kernel @ (pseudo_inverse(kernel.T @ kernel) @ (kernel.T @ solution))

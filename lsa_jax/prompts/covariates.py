@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lsa_jax.errors import InputError
+from lsa_jax.normals import standard_normals
 
 Covariates = Callable[[Key[Array, ""], tuple[int, ...], DTypeLike], Float[Array, "..."]]
 """A law of the coordinates before mixing: (key, shape, dtype) -> independent draws of mean 0 and variance 1."""
@@ -33,7 +34,7 @@ def gaussian(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> F
     Returns:
         Independent coordinates of mean 0 and variance 1.
     """
-    return jax.random.normal(key, shape, dtype)
+    return standard_normals(key, shape, dtype)
 
 
 def uniform(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "..."]:

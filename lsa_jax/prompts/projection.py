@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from lsa_jax import precision
+from lsa_jax import checks, precision
 from lsa_jax.normal_rows import sample_normals
 from lsa_jax.problem import LinearRegression
 
@@ -49,6 +49,9 @@ def sample_context_means(
     Returns:
         The mean over the context of each prompt.
 
+    Raises:
+        ValueError: if `num_shots` is negative or fractional; NaN where it is traced.
+
     References:
         docs/theory.md, equation (18).
 
@@ -59,8 +62,19 @@ def sample_context_means(
         >>> sample_context_means(jax.random.key(0), problem, jnp.ones((3, 1)), reads_label, reads_x, jnp.inf).tolist()
         [1.0]
     """
-    dtype = problem.root.dtype
-    shots = jnp.asarray(num_shots, dtype)
+    return _context_means(key, problem, tasks, left, right, checks.as_shots("num_shots", num_shots, problem.root.dtype))
+
+
+@jax.jit
+def _context_means(
+    key: Key[Array, ""],
+    problem: LinearRegression,
+    tasks: Float[Array, "dim #batch"],
+    left: Float[Array, "token #batch"],
+    right: Float[Array, "token batch"],
+    shots: Float[Array, ""],
+) -> Float[Array, " batch"]:
+    """Draw the means, from equation (18)."""
     left_mean, left_slope = _token_factor(left, problem, tasks)
     right_mean, right_slope = _token_factor(right, problem, tasks)
     left_norm = _norm(left_slope)
@@ -69,14 +83,14 @@ def sample_context_means(
     perpendicular = _norm(right_slope - parallel[None] * direction)
 
     normal_key, chi_square_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    first, second, third, spare = sample_normals(normal_key, 4, right.shape[1], dtype)
+    first, second, third, spare = sample_normals(normal_key, 4, right.shape[1], problem.root.dtype)
     inverse = 1 / jnp.maximum(shots, 1)
     scatter = jnp.where(jnp.isinf(shots), 1, _chi_square(chi_square_key, shots - 1, spare) * inverse)
     left_average = left_mean + left_norm * first * jnp.sqrt(inverse)
     right_average = right_mean + (parallel * first + perpendicular * second) * jnp.sqrt(inverse)
     mean = left_average * right_average
     mean += left_norm * (parallel * scatter + perpendicular * jnp.sqrt(scatter * inverse) * third)
-    return jnp.where(shots >= 1, mean, 0)
+    return jnp.where(shots == 0, 0, mean)
 
 
 def _token_factor(

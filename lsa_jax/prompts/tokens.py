@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
+from lsa_jax.normals import standard_normals
 from lsa_jax.problem import LinearRegression
 from lsa_jax.prompts.covariates import Covariates, gaussian
 
@@ -94,6 +95,7 @@ def reserved_shots(num_shots: ArrayLike, max_shots: int | None) -> int:
     return reserved
 
 
+@jax.jit
 def assemble(
     context_x: Float[Array, "max_shots dim"],
     context_y: Float[Array, " max_shots"],
@@ -102,6 +104,8 @@ def assemble(
     num_shots: ArrayLike,
 ) -> Prompt:
     """Lay examples out as tokens, with zero rows from the `num_shots`-th example on.
+
+    A traced number of examples that is not whole, or not from 0 to the number of rows, leaves NaN in every part of the prompt.
 
     Args:
         context_x: covariates of the examples.
@@ -113,12 +117,13 @@ def assemble(
     Returns:
         The prompt.
     """
-    shots = jnp.asarray(num_shots, context_x.dtype)
+    shots = checks.shots_within(jnp.asarray(num_shots, context_x.dtype), 0, len(context_x))
+    valid = ~jnp.isnan(shots)
     rows = jnp.concatenate([jnp.ones((len(context_x), 1), context_x.dtype), context_x, context_y[:, None]], axis=1)
     kept = (jnp.arange(len(rows), dtype=shots.dtype) < shots)[:, None]
     query = jnp.concatenate([jnp.ones(1, query_x.dtype), query_x, jnp.zeros(1, query_x.dtype)])
-    tokens = jnp.concatenate([jnp.where(kept, rows, 0), query[None]])
-    return Prompt(tokens=tokens, num_tokens=shots + 1, target=target)
+    tokens = checks.nan_unless(valid, jnp.concatenate([jnp.where(kept, rows, 0), query[None]]))
+    return Prompt(tokens=tokens, num_tokens=shots + 1, target=checks.nan_unless(valid, target))
 
 
 def sample_examples(
@@ -128,5 +133,5 @@ def sample_examples(
     x_key, noise_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     coordinates = covariates(x_key, (count, problem.dim), problem.root.dtype)
     x = jnp.matmul(coordinates, problem.root.T, precision=precision.current())
-    noise = problem.noise_std * jax.random.normal(noise_key, (count,), x.dtype)
+    noise = problem.noise_std * standard_normals(noise_key, (count,), x.dtype)
     return x, jnp.matmul(x, task, precision=precision.current()) + noise

@@ -12,6 +12,7 @@ from rich.table import Table
 from lsa_jax import exit_codes
 from lsa_jax.reproduce.run import SWEEP, Outcome, Report, reproduce
 from lsa_jax.reproduce.settings import Settings
+from lsa_jax.sweeps import processes
 from lsa_jax.sweeps.run import Progress as Done
 
 TABLE_WIDTH = 130
@@ -36,6 +37,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
     Returns:
         The exit code.
     """
+    processes.spread_over_cores()
     errors, console = Console(stderr=True), wide_console()
     if not quiet:
         errors.print(f"{preset}: {describe(settings)}", highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The laws that all lineages of a group share, as arrays, and what a group's model, prior and gradient allow."""
 
+import functools
 import math
 import warnings
 from typing import TYPE_CHECKING
@@ -47,15 +48,14 @@ def of(setting: Setting) -> Laws:
         [[1.0, 0.0], [0.0, 1.0]]
     """
     dim, real = setting.dim, jnp.result_type(float)
-    prior = jax.tree.map(lambda leaf: leaf.astype(real) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, prior_of(setting))
     target = None
     if setting.target_task != "random":
         target = checks.as_task("target_task", np.array(setting.target_task), dim, zero_allowed=False).astype(real)
-    return Laws(covariance=_covariance(setting).astype(real), prior=prior, target_task=target)
+    return Laws(covariance=_covariance(setting).astype(real), prior=prior_of(setting), target_task=target)
 
 
 def prior_of(setting: Setting) -> TaskPrior:
-    """Return the law of the pretraining tasks that a setting names or holds.
+    """Return the law of the pretraining tasks that a setting names or holds, in JAX's default floating type.
 
     Args:
         setting: the knobs.
@@ -69,13 +69,21 @@ def prior_of(setting: Setting) -> TaskPrior:
     written = setting.prior.value if isinstance(setting.prior, Given) else setting.prior
     prior = written if isinstance(written, TaskPrior) else priors.from_spec(written, setting.dim)
     priors.require_prior_dim(prior, setting.dim)
-    return prior
+    real = jnp.result_type(float)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, real) if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.asarray(leaf), prior)
 
 
 def has_minimiser(setting: Setting) -> bool:
     """Tell whether the closed-form minimisers hold for a setting: one layer of linear attention, and a symmetric prior with moments."""
     theory = models.of(setting.model).theory
-    return theory is not None and theory.minimisers and has_moments(prior_of(setting)) and bool(priors.is_symmetric(prior_of(setting)))
+    return theory is not None and theory.minimisers and _is_symmetric(setting.prior, setting.dim)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_symmetric(prior: str | Given, dim: int) -> bool:
+    """Whether a law of tasks has exact moments and is that of the opposite tasks."""
+    law = prior_of(Setting(dim=dim, prior=prior))
+    return has_moments(law) and bool(priors.is_symmetric(law))
 
 
 def has_moments(prior: TaskPrior) -> bool:

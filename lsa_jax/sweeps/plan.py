@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,6 +152,6 @@ def _merged(frame: pd.DataFrame, patterns: list[tuple[Branch, ...]]) -> tuple[pd
     return frame.drop_duplicates(list(LINEAGE), ignore_index=True), extended
 
 
-def _most(numbers: Sequence[float]) -> int:
+def _most(numbers: Iterable[float]) -> int:
     """The largest finite one of several numbers of shots, 0 if there is none."""
     return int(max((number for number in numbers if math.isfinite(number)), default=0))
