@@ -1,6 +1,5 @@
 """A model of one's own: linear attention with a gate on its output. Only what it computes is written; nothing is registered."""
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,17 +10,12 @@ import jax.numpy as jnp
 import lsa_jax as lsa
 
 
-@dataclasses.dataclass(frozen=True)
 class Gated(lsa.models.Plain):
     """One layer of linear attention, its prediction multiplied by a trained gate. Nothing is known about it in closed form."""
 
-    name: str = "gated"
-    linear_in: tuple[str, ...] = ("value", "gate")
-
-    @property
-    def groups(self) -> Mapping[str, Callable[[str], bool]]:
-        """Trainable sets: `value` is the value matrix alone, `gate` the gate."""
-        return {"value": lambda path: path == "layer.value", "gate": lambda path: path == "gate"}
+    name = "gated"
+    groups: Mapping[str, Callable[[str], bool]] = {"value": lambda path: path == "layer.value", "gate": lambda path: path == "gate"}
+    linear_in = ("value", "gate")
 
     def init(self, key: jax.Array, dim: int, std: Any) -> dict[str, Any]:
         """Parameters are any pytree: here a dictionary that holds a `Params`."""

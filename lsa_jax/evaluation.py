@@ -1,5 +1,6 @@
 """Error curves of trained or closed-form parameters: over shots, on the target task, its opposite and any task between."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from lsa_jax import checks, precision
 from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model
+from lsa_jax.normals import standard_normals
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
 
@@ -96,11 +98,25 @@ def simulated_curves(
     shots = _as_shots(evaluation_shots, problem)
     cheaper = model.theory is not None and model.theory.sampled_errors is not None
     sampling = {"sampler": "projected" if cheaper else "tokens", "model": model.predict, **sampling}
+    return _simulated(key, params, problem, tasks, shots, num_prompts, tuple(sampling.items()))
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _simulated(
+    key: Key[Array, ""],
+    params: Any,
+    problem: LinearRegression,
+    tasks: Float[Array, "num_tasks dim"],
+    shots: Float[Array, " num_shots"],
+    num_prompts: int,
+    sampling: tuple[tuple[str, Any], ...],
+) -> RiskEstimate:
+    """Estimate every error with a key of its own, one after the other."""
     task_index, shot_index = (index.ravel() for index in jnp.indices((len(tasks), len(shots))))
 
     def estimate(cell: tuple[Array, Array, Array]) -> RiskEstimate:
         index, task, num_shots = cell
-        return empirical_risk(jax.random.fold_in(key, index), params, problem, task, num_shots, num_prompts, **sampling)
+        return empirical_risk(jax.random.fold_in(key, index), params, problem, task, num_shots, num_prompts, **dict(sampling))
 
     cells = jnp.arange(len(task_index), dtype=jnp.uint32), tasks[task_index], shots[shot_index]
     return jax.tree.map(lambda leaf: leaf.reshape(len(tasks), len(shots)), jax.lax.map(estimate, cells))
@@ -147,7 +163,7 @@ def task_at_cosine(
         target = problem.root.T @ target_task
         size = jnp.sqrt(jnp.sum(target**2))
         direction = target / size
-        other = jax.random.normal(key, (problem.dim,), target.dtype)
+        other = standard_normals(key, (problem.dim,), target.dtype)
         other -= jnp.sum(other * direction) * direction
         norm = jnp.sqrt(jnp.sum(other**2)) if problem.dim > 1 else jnp.ones((), target.dtype)
         whitened = size * (cosine * direction + jnp.sqrt(1 - cosine**2) * other / norm)
@@ -160,4 +176,4 @@ def _as_shots(evaluation_shots: ArrayLike, problem: LinearRegression) -> Float[A
     known = checks.concrete(evaluation_shots)
     for shots in () if known is None else known.ravel():
         checks.as_shots("evaluation_shots", shots, problem.root.dtype)
-    return jnp.atleast_1d(jnp.asarray(evaluation_shots, problem.root.dtype))
+    return checks.shots_within(jnp.atleast_1d(jnp.asarray(evaluation_shots, problem.root.dtype)), 0)

@@ -146,7 +146,7 @@ def train(
     """
     model = models.of(setting.model)
     start = model.init(jax.random.fold_in(lineage.key, INIT_STREAM), setting.dim, setting.init_std) if parent is None else parent.params
-    optimizer = optimizers.by_name(setting.optimizer, setting.learning_rate, setting.steps, setting.decay)
+    optimizer = optimizers.by_name(setting.optimizer, setting.learning_rate, setting.steps, setting.decay, clip_norm=setting.clip_norm)
     key = jax.random.fold_in(lineage.key, TRAINING_STREAM + regime.stream)
     run = training.train(key, objective(setting, lineage, regime, knobs, rows), start, optimizer, schedule(setting))
     diverged = run.diverged

@@ -29,7 +29,7 @@ def varying(read: Spec) -> set[str]:
 
 def trained(read: Spec) -> int:
     """How many models a spec trains."""
-    return sum(len(group.lineages) * group.num_trained for group in plan.plan(read))
+    return sum(len(group.lineages) * len(group.trainings) for group in plan.plan(read))
 
 
 def draw_smoke(name: str, out: Path) -> None:

@@ -48,15 +48,15 @@ def test_norms_out_of_range_are_refused(clip_norm: float) -> None:
 def test_clipped_gradients_do_not_average_to_zero_at_the_minimum(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
     task = jnp.array([0.6, -0.8, 0.0, 0.0, 0.0])
     best = optima.value(pretrained, problem, task)
-    objective = objectives.zero_shot(objectives.fresh_prompts(problem, task, 16), "value")
+    objective = lsa.regimes.stages("value", objectives.fresh_prompts(problem, task, 16), 20)[0]
 
     def along(clip_norm: float) -> np.ndarray:
         clip = optimizers.sgd(1.0, 10, "constant", momentum=0.0, clip_norm=clip_norm)
 
         def step(key: jax.Array) -> jax.Array:
-            gradient = jax.grad(lambda row: objective.loss(key, best.replace(value=best.value.at[-1].set(row)), jnp.zeros(())))(
-                best.value[-1]
-            )
+            gradient = jax.grad(
+                lambda row: objective.loss(key, best.replace(value=best.value.at[-1].set(row)), jnp.zeros(()), objective.prepare(key, best))
+            )(best.value[-1])
             return updates(clip, gradient)[1:-1] @ task
 
         return np.asarray(jax.jit(jax.vmap(step))(jax.random.split(jax.random.key(0), 20_000)))

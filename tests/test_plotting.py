@@ -319,6 +319,6 @@ def test_theory_and_models_of_a_point_are_of_the_same_seeds() -> None:
 def test_theory_known_at_few_places_is_not_joined_by_a_line() -> None:
     for places, joined in (([0.0, 5.0], False), ([0.0, 1.0, 2.0, 5.0, 10.0], True)):
         figure = plotting.plot_sweep(plotting.sweep_numbers(records(evaluation_shots=places), "evaluation_shots"), "evaluation_shots")
-        lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None" and len(line.get_xdata()) > 1]
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None" and np.size(line.get_xdata()) > 1]
         colours = {line.get_color() for line in lines if line.get_color() != "0.6"}
         assert bool(colours) == joined

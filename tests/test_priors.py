@@ -65,11 +65,11 @@ def random_params(seed: int, dim: int = 3) -> lsa.Params:
 
 def test_an_own_prior_is_trained_on_and_simulated() -> None:
     for sampler in ("projected", "tokens"):
-        objective = objectives.pretraining(objectives.fresh_prompts(PROBLEM, OWN, 64, sampler=sampler), 5)
+        objective = lsa.regimes.stages("pretrained", objectives.fresh_prompts(PROBLEM, OWN, 64, sampler=sampler), 5)[0]
         settings = lsa.training.Settings(steps=20, history_stride=20)
-        run = lsa.training.train(KEY, objective, lsa.training.initial_params(KEY, 3), lsa.optimizers.sgd(0.01, 20), settings)
+        run = lsa.training.train(KEY, objective, lsa.models.LINEAR.init(KEY, 3), lsa.optimizers.sgd(0.01, 20), settings)
         assert np.isfinite(run.params.query_key).all()
-        assert jnp.abs(run.params.query_key - lsa.training.initial_params(KEY, 3).query_key).max() > 0
+        assert jnp.abs(run.params.query_key - lsa.models.LINEAR.init(KEY, 3).query_key).max() > 0
     task = prompts.sample_task(KEY, OWN)
     np.testing.assert_array_equal(jnp.abs(task), OWN.scales)
     assert evaluation.error_curves(random_params(0), PROBLEM, task[None], jnp.array([5.0])).shape == (1, 1)

@@ -20,7 +20,7 @@ import pytest
 import lsa_jax as lsa
 from lsa_jax import cli, commands, evaluation, experiment, regimes
 from lsa_jax.setting import Setting
-from lsa_jax.sweeps import chunks, compiled, estimate, plan, program, records, results, run, spec
+from lsa_jax.sweeps import chunks, compiled, estimate, plan, records, results, run, spec
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.processes import Share
 
@@ -86,14 +86,24 @@ def test_results_do_not_depend_on_the_batch(whole: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(values(tmp_path / "other"), values(whole), rtol=1e-9)
 
 
-def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path) -> None:
-    program.train.clear_cache()
-    program.measure.clear_cache()
+def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = {"train": 0, "error_curves": 0}
+
+    def counted(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            traced[name] += 1
+            return function(*arguments, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(experiment, "train")
+    counted(evaluation, "error_curves")
     grid = {**TINY, "steps": 3, "pretraining_shots": "4:16:4", "noise_std": [0.1, 0.2, 0.3], "covariance": ["isotropic", "power_law:1"]}
     progress = lsa.run_sweep({**grid, "dim": [2, 3]}, tmp_path / "grid", seed_batch=36)
     assert progress.done == 2 * 3 * 3 * 2 * 12 * 2
-    assert program.train._cache_size() == 2 * 2
-    assert program.measure._cache_size() == 2
+    assert traced == {"train": 2 * 2, "error_curves": 2 * 2}
 
 
 def test_infinite_shots_simulation_and_saved_params(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from lsa_jax import attention, checks, precision
 from lsa_jax.empirical import projected_errors
-from lsa_jax.models.protocol import Acting, Plain, Theory
+from lsa_jax.models.protocol import Acting, Theory, entries, mask
+from lsa_jax.normals import standard_normals
 from lsa_jax.population import risk_function
 from lsa_jax.problem import Params
 
@@ -22,7 +23,7 @@ GROUPS: Mapping[str, Callable[[str], bool]] = MappingProxyType({
 
 
 @dataclasses.dataclass(frozen=True)
-class OneLayer(Plain):
+class OneLayer:
     """One layer with a value matrix V and a merged query-key matrix Q.
 
     Args:
@@ -64,8 +65,8 @@ class OneLayer(Plain):
         dtype, size = jnp.result_type(float), checks.as_count("dim", dim) + 2
         value_key, query_key_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         return Params(
-            value=jnp.asarray(std, dtype) * jax.random.normal(value_key, (size, size), dtype),
-            query_key=jnp.asarray(std, dtype) * jax.random.normal(query_key_key, (size, size), dtype),
+            value=jnp.asarray(std, dtype) * standard_normals(value_key, (size, size), dtype),
+            query_key=jnp.asarray(std, dtype) * standard_normals(query_key_key, (size, size), dtype),
         )
 
     def acting(self, params: Params, group: str) -> Acting:
@@ -79,7 +80,7 @@ class OneLayer(Plain):
             The entries as a vector, and the function that puts others in their place.
         """
         if group != "value":
-            return super().acting(params, group)
+            return entries(params, mask(self, params, group))
         return params.value[-1], lambda row: Params(value=params.value.at[-1].set(row), query_key=params.query_key)
 
     def yardsticks(self, params: Params, group: str) -> tuple[Params, ...]:

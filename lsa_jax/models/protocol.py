@@ -88,20 +88,9 @@ class Model(Protocol):
 class Plain:
     """What a model of one's own has where it says nothing: no other trainable set than all, of which every entry acts, and no theory."""
 
-    @property
-    def groups(self) -> Mapping[str, Callable[[str], bool]]:
-        """No trainable set beside all."""
-        return MappingProxyType({})
-
-    @property
-    def linear_in(self) -> Container[str]:
-        """No set is known to be linear."""
-        return ()
-
-    @property
-    def theory(self) -> Theory | None:
-        """Nothing is exact."""
-        return None
+    groups: Mapping[str, Callable[[str], bool]] = MappingProxyType({})
+    linear_in: Container[str] = ()
+    theory: Theory | None = None
 
     def acting(self, params: Any, group: str) -> Acting:
         """Return all entries of a trainable set.

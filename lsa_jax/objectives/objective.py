@@ -78,7 +78,7 @@ def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term 
         keys = [key] if len(terms) == 1 else [jax.random.fold_in(key, place) for place in range(len(terms))]
         total: Any = None
         for (term, weight), one, prepared in zip(terms, keys, aux[0], strict=True):
-            factor = weight(fraction) if isinstance(weight, Schedule) else weight
+            factor: Any = weight(fraction) if isinstance(weight, Schedule) else weight
             value = factor * term.loss(inputs, one, params, prepared)
             total = value if total is None else total + value
         return total
