@@ -132,6 +132,9 @@ def status(out: Path) -> int:
     console.print(f"diverged          {diverged}")
     console.print(f"above the minimum {missed} (pretraining ended in a local minimum)")
     console.print(f"damaged files     {len(damaged)}{' (computed again by the next run)' * bool(damaged)}")
+    makers = chunks.makers(folder.chunks.glob("*.parquet"))
+    for maker in makers if len(makers) > 1 else ():
+        console.print(f"computed by       {maker}")
     console.print(f"failed chunks     {len(failures)}")
     for chunk, error in list(failures.items())[:3]:
         console.print(f"  {chunk.name}: {error.splitlines()[0][:200]}", markup=False)

@@ -214,6 +214,18 @@ def test_lineages_in_two_files_are_counted_once(tmp_path: Path, capsys: pytest.C
     assert "above the minimum 16 " in told
 
 
+def test_status_tells_when_several_versions_computed_one_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lsa.run_sweep({**CLOSED, "seed": "0:4"}, tmp_path, seed_batch=4)
+    file = max((tmp_path / "chunks").iterdir())
+    table, chunk = pq.read_table(file), records.Chunk.of(file)
+    assert chunk is not None
+    file.unlink()
+    other = table.schema.metadata[b"lsa_jax.environment"].replace(b'"jax": "', b'"jax": "9.')
+    chunks.save(file.parent, chunk, table.replace_schema_metadata({**table.schema.metadata, b"lsa_jax.environment": other}))
+    assert commands.status(tmp_path) == 0
+    assert "jax 9." in capsys.readouterr().out
+
+
 def test_own_arrays_are_given_in_a_spec(tmp_path: Path) -> None:
     np.savez(tmp_path / "laws.npz", covariance=np.diag([2.0, 0.5]))
     named = {**CLOSED, "seed": "0:2", "noise_std": 0.1}

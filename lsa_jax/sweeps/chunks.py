@@ -1,6 +1,7 @@
 """Files of finished chunks: written whole or not at all, each with a checksum of all its bytes in its name."""
 
 import concurrent.futures
+import contextlib
 import io
 import json
 import os
@@ -96,6 +97,24 @@ def total(found: Mapping[Chunk, Rows]) -> Tally:
     rows = [row for chunk, new in disjoint(found) for row in found[chunk][new - chunk.first :]]
     sums = [round(sum(column)) for column in zip(*rows, strict=True)] if rows else [0, 0, 0]
     return dict(zip(("cells", "diverged", "above_minimum"), sums, strict=True))
+
+
+def makers(paths: Iterable[Path]) -> list[str]:
+    """Return the versions and devices that computed chunks, each once: several agree to rounding only.
+
+    Args:
+        paths: the files of the chunks.
+
+    Returns:
+        One line for each.
+    """
+    found = set()
+    for path in paths:
+        with contextlib.suppress(pa.ArrowInvalid, OSError):
+            told = json.loads((pq.read_metadata(pa.BufferReader(path.read_bytes())).metadata or {})[b"lsa_jax.environment"])
+            versions = told["versions"]
+            found.add(f"lsa-jax {versions['lsa-jax']}, jax {versions['jax']}, jaxlib {versions['jaxlib']}, {told['device']}")
+    return sorted(found)
 
 
 def disjoint(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, int]]:
