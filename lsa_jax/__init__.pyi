@@ -1,4 +1,3 @@
-from . import batching as batching
 from . import constraints as constraints
 from . import covariances as covariances
 from . import evaluation as evaluation

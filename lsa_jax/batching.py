@@ -18,7 +18,8 @@ from lsa_jax.batching_rules import ONE_MORE_AXIS, RULES, Flags, Value, Values, c
 def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None = 0) -> Callable[..., Any]:
     """Vectorise a function like `jax.vmap`, with the batch as the last axis of everything inside; it is first in what goes in and out.
 
-    For whole training runs of small models: several times the speed of `jax.vmap` on a CPU. The result is not to be differentiated;
+    For whole training runs of small models, inside the library: about 2 times the speed of `jax.vmap` at d = 5 on a CPU, 1.2 times at
+    d = 12, none above. The result is not to be differentiated;
     derivatives inside `function` are fine.
 
     Args:

@@ -51,12 +51,14 @@ def records(seeds: int = 3, **axes: list[Any]) -> pd.DataFrame:
 
 
 def drawn(figure: Figure, panel: int, color: str, *, points: bool) -> np.ndarray:
-    """The coordinates of the points, or of the theory line, of one colour in a panel."""
+    """The coordinates of the points, or of the theory (a line, or dashes), of one colour in a panel."""
+    found = []
     for line in figure.axes[panel].lines:
-        is_points = line.get_linestyle() == "None"
-        if to_hex(str(line.get_color())).upper() == color and is_points == points and line.get_marker() != "_":
-            return np.asarray(line.get_xydata())
-    raise AssertionError(f"nothing is drawn in {color}")
+        is_points = line.get_marker() not in {"_", "None"}
+        if to_hex(str(line.get_color())).upper() == color and is_points == points:
+            found.append(np.asarray(line.get_xydata()))
+    assert found, f"nothing is drawn in {color}"
+    return max(found, key=len)
 
 
 def legend(figure: Figure) -> list[str]:
@@ -297,7 +299,7 @@ def test_an_axis_that_does_not_vary_is_refused_with_those_that_do(against: str) 
 
 def test_records_that_hold_nothing_to_draw_are_refused() -> None:
     with pytest.raises(InputError, match="records hold no risk"):
-        plotting.sweep_numbers(records().query("metric == 'simulated_risk'"), "evaluation_shots")
+        plotting.sweep_numbers(records().query("metric == 'simulated_risk'").assign(metric="standard_error"), "evaluation_shots")
     with pytest.raises(InputError, match="'evaluation_shots', which has no finite value"):
         plotting.sweep_numbers(records(evaluation_shots=[np.inf]), "evaluation_shots")
     numbers = plotting.sweep_numbers(records(dim=[2, 3], test_task=["cosine 0.5"]), "dim")

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from lsa_jax.plotting.curves import Curve
 from lsa_jax.plotting.scales import Scale
 from lsa_jax.plotting.style import POINTS
+from lsa_jax.plotting.summaries import EVALUATION
 
 FIRST_POINTS, MOST_POINTS = 4, 12
 """Points that are always drawn, and those along the width of a panel that can be told apart."""
 
 DENSE = 5
-"""Places from which on theory is joined by a line: a line through fewer says what was not computed."""
+"""Places from which on theory is joined by a line over shots or cosines: a line through fewer says what was not computed."""
 
 FLOOR: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": "-", "zorder": 0}
 """How the noise floor is drawn."""
@@ -34,16 +35,17 @@ def draw_panel(axes: Axes, lines: list[Curve], against: str, scale: Scale) -> No
         numbers = line.numbers.sort_values(against)
         numbers = numbers.assign(place=scale.place(numbers[against].to_numpy()), infinite=np.isinf(numbers[against]))
         axes.plot(numbers["place"], numbers["noise_std"] ** 2, **FLOOR)
-        _draw_theory(axes, numbers[numbers["theory"].notna()], line)
+        theory = numbers[numbers["theory"].notna()]
+        _draw_theory(axes, theory, line, joined=against not in EVALUATION or len(theory) >= DENSE)
         _draw_points(axes, numbers[numbers["trained"].notna()], line)
 
 
-def _draw_theory(axes: Axes, numbers: pd.DataFrame, line: Curve) -> None:
-    """Draw the theory as a line where it is known densely, else, and where the axis is infinite, as dashes of their own."""
+def _draw_theory(axes: Axes, numbers: pd.DataFrame, line: Curve, *, joined: bool) -> None:
+    """Draw the theory as a line if it is to be joined, else, and where the axis is infinite, as dashes of their own."""
     finite, limit = numbers[~numbers["infinite"]], numbers[numbers["infinite"]]
-    if len(finite) >= DENSE:
+    if joined:
         axes.plot(finite["place"], finite["theory"], color=line.color, linestyle=line.linestyle, zorder=2)
-    apart = limit if len(finite) >= DENSE else numbers
+    apart = limit if joined else numbers
     axes.plot(apart["place"], apart["theory"], color=line.color, linestyle="none", marker="_", markersize=9, markeredgewidth=1.2, zorder=2)
 
 

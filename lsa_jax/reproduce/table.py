@@ -51,7 +51,8 @@ def error_records(records: pd.DataFrame, left_out: dict[str, list[int]]) -> pd.D
             kept = rows if source == "closed_form" else rows[~rows["seed"].isin(left_out[regime.name])]
             order = kept["test_task"].map({"target": 0, "opposite": 1})
             found.append(kept.assign(order=order).sort_values(["seed", "order", "evaluation_shots"]))
-    return pd.concat(found, ignore_index=True)[[*keys, "source", "risk", "standard_error"]]
+    table = pd.concat(found, ignore_index=True)[[*keys, "source", "risk", "standard_error"]]
+    return table.rename_axis(columns=None)
 
 
 def claims(settings: Settings, curves: pd.DataFrame, target_tasks: np.ndarray) -> pd.DataFrame:
