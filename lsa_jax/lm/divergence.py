@@ -1,0 +1,33 @@
+"""What tells that a model or a run has diverged, so that NaN never counts as an answer."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+
+class DivergedError(ArithmeticError):
+    """A run or a model whose numbers are no finite numbers; the message says which and where."""
+
+
+def first_not_finite(tensors: Mapping[str, jax.Array]) -> str | None:
+    """Look for NaN and infinity.
+
+    Args:
+        tensors: arrays by name.
+
+    Returns:
+        The name of the first one that holds some; None if none does.
+
+    Example:
+        >>> first_not_finite({"a": jnp.zeros(2), "b": jnp.array([1.0, jnp.nan])})
+        'b'
+    """
+    finite = _all_finite(list(tensors.values()))
+    return next((name for name, one in zip(tensors, finite, strict=True) if not one), None)
+
+
+@jax.jit
+def _all_finite(arrays: list[jax.Array]) -> list[jax.Array]:
+    """Whether each array is finite throughout."""
+    return [jnp.isfinite(array).all() for array in arrays]
