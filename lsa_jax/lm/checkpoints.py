@@ -11,7 +11,7 @@ from tunix.sft.checkpoint_manager import CheckpointManager
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
-from lsa_jax.lm.divergence import DivergedError, first_not_finite
+from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
 
 FOLDER, WEIGHTS = "checkpoints", "model_params"
 """The folder of a run's checkpoints, and in each of them that of the weights."""
@@ -112,4 +112,4 @@ def restore(run: Path, step: int, model: Qwen2) -> None:
         manager.close()
     wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
     if wrong is not None:
-        raise DivergedError(f"the checkpoint of step {step} in {run} has NaN or infinity in {wrong}")
+        raise DivergedError(f"the checkpoint of step {step} in {run} has {BROKEN} in {wrong}")

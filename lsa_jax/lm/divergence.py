@@ -5,13 +5,15 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+BROKEN = "NaN, infinity or a number too large to be squared"
+
 
 class DivergedError(ArithmeticError):
     """A run or a model whose numbers are no finite numbers; the message says which and where."""
 
 
 def first_not_finite(tensors: Mapping[str, jax.Array]) -> str | None:
-    """Look for NaN and infinity.
+    """Look for NaN, infinity, and numbers whose squares overflow float32, which no normalisation of a model survives.
 
     Args:
         tensors: arrays by name.
@@ -29,5 +31,5 @@ def first_not_finite(tensors: Mapping[str, jax.Array]) -> str | None:
 
 @jax.jit
 def _all_finite(arrays: list[jax.Array]) -> list[jax.Array]:
-    """Whether each array is finite throughout."""
-    return [jnp.isfinite(array).all() for array in arrays]
+    """Whether the squares of each array are finite throughout."""
+    return [jnp.isfinite(jnp.square(array.astype(jnp.float32))).all() for array in arrays]

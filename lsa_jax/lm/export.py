@@ -15,7 +15,7 @@ from lsa_jax import checks, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
 from lsa_jax.lm.config import CONFIG, DTYPES, read_json, tensor_shapes
-from lsa_jax.lm.divergence import DivergedError, first_not_finite
+from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.lora import Adapter, adapters
 from lsa_jax.lm.snapshot import write_weights
 
@@ -61,7 +61,7 @@ def export(source: Path, out: Path, tensors: Mapping[str, np.ndarray], dtype: st
     check_free(out)
     wrong = first_not_finite({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
     if wrong is not None:
-        raise DivergedError(f"{wrong} of the merged model has NaN or infinity; nothing is written")
+        raise DivergedError(f"{wrong} of the merged model has {BROKEN}; nothing is written")
     out.mkdir(parents=True, exist_ok=True)
     stored = {name: tensor.astype(precision) for name, tensor in tensors.items()}
     write_weights(out, stored, 1 + sum(tensor.nbytes for tensor in stored.values()) // SHARD_BYTES)

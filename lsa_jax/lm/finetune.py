@@ -17,7 +17,7 @@ from lsa_jax import checks, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import checkpoints, forward, metrics
 from lsa_jax.lm.batches import Batch, micro_batches
-from lsa_jax.lm.divergence import DivergedError, first_not_finite
+from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.examples import Example
 from lsa_jax.lm.loss import response_loss
 
@@ -116,7 +116,7 @@ def finetune(
             raise OSError(f"{run} cannot be written ({DISK_FULL}): free some space and run the same command to go on") from None
     if log.diverged is None:
         wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
-        log.diverged = None if wrong is None else f"{wrong} is no finite number after step {trainer.train_steps}"
+        log.diverged = None if wrong is None else f"{wrong} has {BROKEN} after step {trainer.train_steps}"
     if log.diverged is not None:
         store.save_json(run / DIVERGED, {"reason": log.diverged})
         check_not_diverged(run)

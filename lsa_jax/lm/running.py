@@ -85,7 +85,8 @@ def finetune(model: Path, data: Path, out: Path, settings: FinetuneSettings, que
         _console(stderr=True).print(f"interrupted at step {done} of {total}, kept in {out}: run the same command to go on")
         return exit_codes.INTERRUPTED_RESUMABLE
     losses = [line["loss"] for line in metrics.read(out / metrics.FILE)]
-    _console().print(f"{done} steps, loss {losses[0]:.4g} at the first and {losses[-1]:.4g} at the last; checkpoints and metrics: {out}")
+    told = f", loss {losses[0]:.4g} at the first and {losses[-1]:.4g} at the last" if losses else ""
+    _console().print(f"{done} steps{told}; checkpoints and metrics: {out}")
     return exit_codes.DONE
 
 

@@ -57,7 +57,7 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     model = params.create_model_from_safe_tensors(str(folder), config, dtype=DTYPES[dtype])
     wrong = divergence.first_not_finite(forward.tensors(model))
     if wrong is not None:
-        raise InputError(f"{folder} has NaN or infinity in the weights of {wrong}; copy the snapshot again, or take another model")
+        raise InputError(f"{folder} has {divergence.BROKEN} in {wrong}; copy the snapshot again, or take another model")
     return Snapshot(folder, config, model)
 
 

@@ -3,9 +3,12 @@
 import contextlib
 import importlib.util
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import cyclopts
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,3 +144,21 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
     ):
         pytest.fail("imported")
     assert "\n" not in str(caught.value)
+
+
+def test_a_signal_during_imports_ends_the_process_though_it_is_swallowed() -> None:
+    code = (
+        "import os, signal\nfrom lsa_jax.lm import extra\nextra.PACKAGES = ()\n"
+        "with extra.importing():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n    except BaseException:\n        pass\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == exit_codes.INTERRUPTED
+
+
+def test_several_runs_and_shots_are_read_and_none_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    flags = ["lm", "evaluate", "a", "~/b", "--model", "m", "--data", "d", "--out", "o"]
+    _, bound, _ = cli.app.parse_args([*flags, "--shots", "0", "--shots", "5"], exit_on_error=False, print_error=False)
+    assert bound.args == (Path("a").absolute(), Path("/home/somebody/b"))
+    assert bound.arguments["shots"] == (0, 5)
+    with pytest.raises(cyclopts.UnknownOptionError, match="--empty-shots"):
+        lsa_jax(*flags, "--empty-shots")

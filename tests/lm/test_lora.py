@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_line(base: snapshot.Snapshot, tmp_path: Path, monkey
 def test_what_is_no_number_is_not_exported(base: snapshot.Snapshot, tmp_path: Path) -> None:
     tensors = export.merged(base.model)
     tensors["model.norm.weight"] = tensors["model.norm.weight"] * np.nan
-    with pytest.raises(DivergedError, match=r"model\.norm\.weight of the merged model has NaN or infinity; nothing is written"):
+    with pytest.raises(DivergedError, match=r"model\.norm\.weight of the merged model has NaN, infinity or .*; nothing is written"):
         export.export(base.path, tmp_path / "merged", tensors)
     assert not (tmp_path / "merged").exists()
 

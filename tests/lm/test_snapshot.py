@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "an adapter": (make_adapter, "holds an adapter .*pass the snapshot of the model it was trained on"),
     "a weight no number": (
         change_tensors(lambda tensors: {name: np.full_like(one, np.nan) for name, one in tensors.items()}),
-        "has NaN or infinity in the weights of ",
+        "has NaN, infinity or a number too large to be squared in ",
     ),
     "no base": (change_config(rope_theta=None), "rope_theta is None; it must be a number above 1"),
     "other sizes": (change_config(intermediate_size=256), r"has shape \(128, 64\), config.json says \(256, 64\)"),
