@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Letter log-likelihoods of the base model and of all checkpoints of finetune.sh, then the figure.
-# Usage: evaluate.sh MODEL DATA OUT [flags of `lsa-jax lm evaluate`, for example --format plain or --reasoning FILE]
+# Usage: evaluate.sh MODEL DATA OUT [flags of `lsa-jax lm evaluate`, for example --format plain or --checkpoints last]
 set -euo pipefail
 model=$1 data=$2 out=$3
 shift 3

@@ -1,6 +1,6 @@
 """Examples to padded arrays: what one training step reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -46,9 +46,7 @@ def collate(examples: Sequence[Example], weight: float, max_length: int) -> Batc
     Raises:
         InputError: if a response is empty or an example too long.
     """
-    longest = max(len(one.prompt) + len(one.response) for one in examples)
-    if longest > max_length:
-        raise InputError(f"an example has {longest} tokens, at most {max_length} are allowed: raise --max-length, or take fewer shots")
+    longest = longest_of(examples, max_length)
     if not all(one.prompt and one.response for one in examples):
         raise InputError("an example has no prompt or no response; every example needs a token of each")
     length = min(padded_length(longest), max(longest, max_length))
@@ -62,6 +60,25 @@ def collate(examples: Sequence[Example], weight: float, max_length: int) -> Batc
         labels[row, : len(one.response)] = one.response
         weights[row, : len(one.response)] = weight if one.learned is None else weight * np.array(one.learned)
     return {"tokens": tokens, "mask": mask, "places": places, "labels": labels, "weights": weights}
+
+
+def longest_of(examples: Iterable[Example], max_length: int) -> int:
+    """Return the number of tokens of the longest example.
+
+    Args:
+        examples: at least one.
+        max_length: longest example that is allowed.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: if it is too long.
+    """
+    longest = max(len(one.prompt) + len(one.response) for one in examples)
+    if longest > max_length:
+        raise InputError(f"an example has {longest} tokens, at most {max_length} are allowed: raise --max-length, or take fewer shots")
+    return longest
 
 
 def micro_batches(examples: Sequence[Example], accumulation: int, max_length: int) -> list[Batch]:

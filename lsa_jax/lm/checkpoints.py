@@ -1,15 +1,20 @@
 """Checkpoints of a training run: what tunix's trainer saves with orbax, found and restored."""
 
+import hashlib
 from pathlib import Path
 
 import orbax.checkpoint as ocp
+from flax import nnx
 from tunix.models.qwen2.model import Qwen2
 from tunix.sft import utils
 from tunix.sft.checkpoint_manager import CheckpointManager
 
 from lsa_jax.errors import InputError
+from lsa_jax.lm import forward
+from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
 
-FOLDER = "checkpoints"
+FOLDER, WEIGHTS = "checkpoints", "model_params"
+"""The folder of a run's checkpoints, and in each of them that of the weights."""
 
 
 def options(every: int) -> ocp.CheckpointManagerOptions:
@@ -64,6 +69,24 @@ def planned(run: Path, total: int, every: int) -> list[int]:
     return [step for step in steps(run) if step % every == 0 or step == total]
 
 
+def fingerprint(run: Path, step: int) -> str:
+    """Return a digest of the weights of a checkpoint, from its files.
+
+    Args:
+        run: the folder of the run.
+        step: which checkpoint.
+
+    Returns:
+        20 hexadecimal digits; those of the same weights that were trained again differ.
+    """
+    folder, digest = run / FOLDER / str(step) / WEIGHTS, hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:20]
+
+
 def restore(run: Path, step: int, model: Qwen2) -> None:
     """Put the parameters of a checkpoint into a model.
 
@@ -74,6 +97,7 @@ def restore(run: Path, step: int, model: Qwen2) -> None:
 
     Raises:
         InputError: if there is no such checkpoint, or it cannot be read.
+        DivergedError: if its weights are no finite numbers.
     """
     saved = steps(run)
     if step not in saved:
@@ -86,3 +110,6 @@ def restore(run: Path, step: int, model: Qwen2) -> None:
         raise InputError(f"the checkpoint of step {step} in {run} cannot be read ({reason}); delete it and train again") from None
     finally:
         manager.close()
+    wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
+    if wrong is not None:
+        raise DivergedError(f"the checkpoint of step {step} in {run} has {BROKEN} in {wrong}")

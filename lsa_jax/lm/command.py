@@ -1,25 +1,38 @@
 """The commands `lsa-jax lm ...`: thin, and quick to answer for help, with or without the optional extra."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from lsa_jax.lm import extra
 from lsa_jax.lm.demo_settings import Preset
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
-app = App(name="lm", help="The paper's language-model experiment on local files; needs the extra: pip install 'lsa_jax[lm]'.")
+app = App(
+    name="lm",
+    help=f"The paper's language-model experiment on local files; all but figure needs the extra: {extra.INSTALL} in the checkout.",
+)
 
+
+def local_path(type_: Any, tokens: Sequence[Token]) -> Path:
+    """Return the whole path that a flag names, `~` being the home; so that no name is taken for an address or for markup."""
+    return Path(tokens[0].value).expanduser().absolute()
+
+
+Local = Annotated[Path, Parameter(converter=local_path)]
 Questions = Annotated[DataSettings | None, Parameter(name="*")]
+Several = Parameter(negative=())
+"""Of a flag that may be given several times, and not in the negative."""
 
 
 @app.command
 def finetune(
     *,
-    model: Path,
-    data: Path,
-    out: Path,
+    model: Local,
+    data: Local,
+    out: Local,
     settings: Annotated[FinetuneSettings | None, Parameter(name="*")] = None,
     questions: Questions = None,
     dry_run: bool = False,
@@ -39,10 +52,10 @@ def finetune(
         quiet: Show no progress.
 
     Returns:
-        The exit code.
+        The exit code; 3 if the run diverged.
     """
-    extra.require()
-    from lsa_jax.lm import running
+    with extra.importing():
+        from lsa_jax.lm import running
 
     chosen, asked = settings or FinetuneSettings(), questions or DataSettings()
     if dry_run:
@@ -52,67 +65,82 @@ def finetune(
 
 @app.command
 def evaluate(
-    *runs: Path,
-    model: Path,
-    data: Path,
-    out: Path,
+    *runs: Local,
+    model: Local,
+    data: Local,
+    out: Local,
     questions: Questions = None,
+    checkpoints: str = "all",
     method: Literal["letters", "generation"] = "letters",
     format: Literal["chat", "plain"] = "chat",
-    shots: tuple[int, ...] = (0, 1, 3, 5, 7),
-    seeds: tuple[int, ...] = (0, 1, 2),
+    shots: Annotated[tuple[int, ...], Several] = (0, 1, 3, 5, 7),
+    seeds: Annotated[tuple[int, ...], Several] = (0, 1, 2),
     batch_size: int = 8,
+    num_samples: int = 10,
+    temperature: float = 0.05,
+    max_tokens: int = 512,
     dtype: Literal["bfloat16", "float32"] = "bfloat16",
     quiet: bool = False,
 ) -> int:
-    """Evaluate the base model and every checkpoint of runs; run it again to go on after an interruption.
+    """Evaluate the base model and the checkpoints of runs; run it again to go on after an interruption.
 
     Args:
         runs: Folders that lsa-jax lm finetune wrote.
         model: Snapshot that they began with.
-        data: MMLU.
+        data: MMLU, the same that they were trained on.
         out: Folder for the records, one file a model, number of shots and seed.
-        questions: see below; the data seed and the numbers of questions of the runs.
+        questions: Which questions, where there are no runs; runs are evaluated on the questions that they left out.
+        checkpoints: all planned ones, the last one, or steps separated by commas.
         method: letters compares log-likelihoods of the four letters; generation samples answers, as published.
         format: Of the prompts: chat, or plain as lm-eval has them and as published for generation.
         shots: Examples in the prompts; may be given several times.
         seeds: Evaluation seeds; may be given several times.
         batch_size: Prompts of a forward pass.
+        num_samples: Samples a question, where answers are sampled.
+        temperature: Of the samples; 0 with one sample for greedy decoding.
+        max_tokens: Longest sample.
         dtype: Type of the weights and of the computation.
         quiet: Show no progress.
 
     Returns:
-        The exit code.
+        The exit code; 3 if a model diverged.
     """
-    extra.require()
-    from lsa_jax.lm import running
-    from lsa_jax.lm.evaluate import Protocol
+    with extra.importing():
+        from lsa_jax.lm import running
+        from lsa_jax.lm.evaluate import Protocol
 
-    protocol = Protocol(method, format, shots, seeds, batch_size)
-    return running.evaluate(runs, model, data, out, questions or DataSettings(), protocol, dtype, quiet=quiet)
+    protocol = Protocol(method, format, shots, seeds, batch_size, num_samples, temperature, max_tokens, dtype)
+    return running.evaluate(runs, model, data, out, questions, protocol, checkpoints, quiet=quiet)
 
 
 @app.command
-def figure(records: Path, *, out: Path | None = None, shots: int = 5, categories: tuple[str, ...] = ("humanities", "stem")) -> int:
-    """Draw few-shot against zero-shot accuracy from stored records, and print the accuracies of the last checkpoints.
+def figure(
+    records: Local,
+    *,
+    out: Annotated[Path | None, Parameter(converter=local_path)] = None,
+    shots: int = 5,
+    categories: Annotated[tuple[str, ...], Several] = ("humanities", "stem"),
+    select: Annotated[tuple[str, ...], Several] = (),
+) -> int:
+    """Draw few-shot against zero-shot accuracy from stored records, and print accuracies, their changes, and what is answered.
 
     Args:
         records: Folder that lsa-jax lm evaluate wrote.
         out: Figure and numbers without a suffix; by default figure in the folder.
         shots: Number of shots on the vertical axis.
         categories: A panel each; may be given several times.
+        select: NAME=VALUE, which fine-tuned models, for example rank=8 or learning_rate=1e-5; may be given several times.
 
     Returns:
         The exit code.
     """
-    extra.require()
-    from lsa_jax.lm import running
+    from lsa_jax.lm import figures
 
-    return running.figure(records, out or records / "figure", shots, categories)
+    return figures.figure(records, out or records / "figure", shots, categories, select)
 
 
 @app.command
-def export(run: Path, *, model: Path, out: Path, step: int | None = None, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> int:
+def export(run: Local, *, model: Local, out: Local, step: int | None = None, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> int:
     """Merge the adapters of a checkpoint into the model and write a Hugging Face snapshot.
 
     Args:
@@ -123,16 +151,16 @@ def export(run: Path, *, model: Path, out: Path, step: int | None = None, dtype:
         dtype: What the weights are stored in.
 
     Returns:
-        The exit code.
+        The exit code; 3 if the checkpoint's weights are no finite numbers.
     """
-    extra.require()
-    from lsa_jax.lm import running
+    with extra.importing():
+        from lsa_jax.lm import running
 
     return running.export(run, model, out, step, dtype)
 
 
 @app.command
-def demo(*, preset: Preset = "default", out: Path | None = None, quiet: bool = False) -> int:
+def demo(*, preset: Preset = "default", out: Annotated[Path | None, Parameter(converter=local_path)] = None, quiet: bool = False) -> int:
     """Run the whole experiment in small, on a symbol-letter task: pretraining, fine-tuning, scoring and the figure, in minutes.
 
     Args:
@@ -143,7 +171,7 @@ def demo(*, preset: Preset = "default", out: Path | None = None, quiet: bool = F
     Returns:
         The exit code.
     """
-    extra.require()
-    from lsa_jax.lm import demo_command
+    with extra.importing():
+        from lsa_jax.lm import demo_command
 
     return demo_command.run(preset, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)

@@ -1,6 +1,7 @@
 """The configuration of a Hugging Face Qwen2 snapshot, and the tensors that belong to it."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tunix.models.qwen2.model import ModelConfig, RematConfig
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 
-CONFIG = "config.json"
+CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 ARCHITECTURE = "Qwen2ForCausalLM"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 SIZES = {
@@ -49,14 +50,14 @@ def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) ->
             f"{sizes['num_kv_heads']} do not divide each other; take the file that came with the weights"
         )
     head_dim = sizes["embed_dim"] // sizes["num_heads"]
-    if content.get("head_dim", head_dim) != head_dim:
+    if content.get("head_dim") not in {None, head_dim}:
         raise InputError(f"{folder / CONFIG}: head_dim is {content['head_dim']}; only hidden_size / num_attention_heads is supported")
     return ModelConfig(
         **sizes,
         head_dim=head_dim,
         rope_theta=_rope_theta(folder / CONFIG, content),
-        norm_eps=float(content.get("rms_norm_eps", 1e-6)),
-        use_tied_embedding=bool(content.get("tie_word_embeddings", False)),
+        norm_eps=_number(folder / CONFIG, "rms_norm_eps", content.get("rms_norm_eps", 1e-6), above=0.0),
+        use_tied_embedding=content.get("tie_word_embeddings", False) is True,
         remat_config=RematConfig.DECODER if remat else RematConfig.NONE,
         dtype=precision,
         param_dtype=precision,
@@ -79,6 +80,8 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; pass a Hugging Face snapshot ({CONFIG}, *.safetensors, tokenizer.json)")
+    if not path.is_file() and (folder / ADAPTER_CONFIG).is_file():
+        raise InputError(f"{folder} holds an adapter ({ADAPTER_CONFIG}) and no model; pass the snapshot of the model it was trained on")
     if not path.is_file():
         raise InputError(f"{folder} has no {name}; pass the folder of a complete Hugging Face snapshot")
     try:
@@ -126,18 +129,29 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
     """Refuse what is not a plain Qwen2 decoder."""
     architectures = content.get("architectures") or [content.get("model_type")]
-    if content.get("model_type") != "qwen2" or architectures[0] not in {ARCHITECTURE, "qwen2"}:
-        raise InputError(f"{path} describes {architectures[0]}; only {ARCHITECTURE} (Qwen2 and Qwen2.5) is supported")
-    scaling = content.get("rope_scaling") or {}
-    rope = {**(content.get("rope_parameters") or {}), **scaling}
+    name = architectures[0] if isinstance(architectures, list) else architectures
+    if content.get("model_type") != "qwen2" or name not in (ARCHITECTURE, "qwen2"):
+        raise InputError(f"{path} describes {name}; only {ARCHITECTURE} (Qwen2 and Qwen2.5) is supported")
+    if content.get("quantization_config") is not None:
+        raise InputError(f"{path} describes quantised weights (quantization_config); take the snapshot in bfloat16, float16 or float32")
+    rope = {**_section(path, content, "rope_parameters"), **_section(path, content, "rope_scaling")}
     unlike = {
         "use_sliding_window": content.get("use_sliding_window", False) is not False,
         "hidden_act": content.get("hidden_act", "silu") != "silu",
+        "tie_word_embeddings": not isinstance(content.get("tie_word_embeddings", False), bool),
         "rope_type": rope.get("rope_type", rope.get("type", "default")) != "default",
     }
-    for name, differs in unlike.items():
+    for key, differs in unlike.items():
         if differs:
-            raise InputError(f"{path}: this value of {name} is not implemented; take a model with Qwen2.5's own setting")
+            raise InputError(f"{path}: this value of {key} is not implemented; take a model with Qwen2.5's own setting")
+
+
+def _section(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """An object of the file; empty where it is null or not there."""
+    value = content.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise InputError(f"{path}: {key} is {value!r}; it must be an object or null: take the file that came with the weights")
+    return value or {}
 
 
 def _size(path: Path, content: Mapping[str, Any], key: str) -> int:
@@ -150,7 +164,15 @@ def _size(path: Path, content: Mapping[str, Any], key: str) -> int:
 
 def _rope_theta(path: Path, content: Mapping[str, Any]) -> int:
     """The base of the rotary embedding, in the old spelling or the new one."""
-    value = content.get("rope_theta", (content.get("rope_parameters") or {}).get("rope_theta"))
-    if not isinstance(value, int | float) or value <= 1:
-        raise InputError(f"{path}: rope_theta is {value!r}; it must be a number above 1: take the file that came with the weights")
+    found = content.get("rope_theta", _section(path, content, "rope_parameters").get("rope_theta"))
+    value = _number(path, "rope_theta", found, above=1.0)
+    if value != int(value):
+        raise InputError(f"{path}: rope_theta is {value!r}; only whole numbers are supported")
     return int(value)
+
+
+def _number(path: Path, key: str, value: Any, *, above: float) -> float:
+    """A finite number of the file above a bound."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= above:
+        raise InputError(f"{path}: {key} is {value!r}; it must be a number above {above:g}: take the file that came with the weights")
+    return float(value)

@@ -11,11 +11,10 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import checks
 from lsa_jax.lm import checkpoints, export, records, schedule, scoring, snapshot, symbols, tiny
-from lsa_jax.lm.accuracy import accuracy
 from lsa_jax.lm.demo_settings import DemoSettings
 from lsa_jax.lm.finetune import Training, finetune
 from lsa_jax.lm.lora import Adapter, with_adapter
-from lsa_jax.lm.records import ModelLabel
+from lsa_jax.lm.records import ModelLabel, Recipe
 
 SCORED_AT_ONCE = 128
 LONGEST = 3 * (symbols.SHOTS + 1) + 1
@@ -34,24 +33,32 @@ def run(settings: DemoSettings, out: Path, report: Report, stop: Callable[[], bo
         stop: asked before every step whether to stop.
 
     Returns:
-        Accuracies, see `lsa_jax.lm.accuracy.accuracy`. Zero-shot ones have no error over questions, as all symbols are asked.
+        Records, see `lsa_jax.lm.records`. Without shots all symbols are asked, so that there is no error over questions.
 
     Raises:
         KeyboardInterrupt: if it was stopped; what is finished is on disk.
     """
     checks.as_count("seeds", settings.seeds)
+    checks.as_count("first_seed", settings.first_seed, minimum=0)
     for loss in settings.losses:
         schedule.probabilities(loss)
     parts = []
-    for seed in range(settings.seeds):
+    for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
         source = _pretrained(settings, seed, out, report, stop)
         parts.append(_records(settings, ModelLabel(seed=seed), source, out, lambda *_: None, stop))
         for loss in settings.losses:
             for targets in settings.targets:
-                label = ModelLabel(f"{targets}-{loss}-{seed}", targets, loss, settings.epochs * settings.steps, seed)
+                label = ModelLabel(
+                    f"{targets}-{loss}-{seed}", targets, loss, settings.epochs * settings.steps, seed, recipe=_recipe(settings)
+                )
                 parts.append(_records(settings, label, source, out, report, stop))
-    table = accuracy(records.join(parts))
-    return table.assign(question_error=table["question_error"].where(table["shots"] > 0, 0.0))
+    return records.join(parts)
+
+
+def _recipe(settings: DemoSettings) -> Recipe:
+    """What records say of fine-tuning."""
+    size: dict[str, Any] = {"batch_size": settings.batch_size, "epochs": settings.epochs, "epoch_steps": settings.steps}
+    return Recipe(settings.rank, settings.alpha, settings.learning_rate, symbols.SHOTS, **size, num_training=symbols.SYMBOLS)
 
 
 def _pretrained(settings: DemoSettings, seed: int, out: Path, report: Report, stop: Callable[[], bool]) -> Path:
@@ -95,7 +102,7 @@ def _records(settings: DemoSettings, label: ModelLabel, source: Path, out: Path,
             tables.append(_scores(settings, dataclasses.replace(label, step=step), model))
         return records.join(tables)
 
-    return records.save_part(out / "records", {**dataclasses.asdict(settings), **dataclasses.asdict(label)}, compute)
+    return records.save_part(out / "records", {**dataclasses.asdict(settings), **label.columns()}, compute)
 
 
 def _scores(settings: DemoSettings, label: ModelLabel, model: Qwen2) -> pd.DataFrame:

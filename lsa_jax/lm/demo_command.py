@@ -10,12 +10,11 @@ from rich.console import Console
 from lsa_jax import exit_codes, store
 from lsa_jax.lm import demo, symbols
 from lsa_jax.lm.demo_settings import PRESETS, DemoSettings
+from lsa_jax.lm.figures import draw
 from lsa_jax.lm.progress import reporting
-from lsa_jax.lm.table import accuracy_table
-from lsa_jax.plotting.language_model import plot_zero_against_few
 from lsa_jax.sweeps.watching import duration, stop_signals
 
-FILES = (store.MANIFEST, store.PARTIAL, "figure.*", "accuracies.*", "*/**/*")
+FILES = (store.MANIFEST, store.PARTIAL, "figure*", "*/**/*")
 
 
 def run(preset: str, out: Path, *, quiet: bool) -> int:
@@ -36,17 +35,14 @@ def run(preset: str, out: Path, *, quiet: bool) -> int:
     jax.config.update("jax_compilation_cache_dir", str((out / "compiled").absolute()))
     try:
         with stop_signals() as stop, reporting(errors, quiet=quiet) as tell:
-            numbers = demo.run(settings, out, lambda name, step, loss: tell(f"{name}, loss {loss:.3f}", step, _total(settings, name)), stop)
+            found = demo.run(settings, out, lambda name, step, loss: tell(f"{name}, loss {loss:.3f}", step, _total(settings, name)), stop)
     except KeyboardInterrupt:
-        errors.print(f"interrupted; what is finished is in {out}: run the same command to go on", highlight=False, soft_wrap=True)
+        told = f"interrupted; what is finished is in {out}: run the same command to go on"
+        errors.print(told, markup=False, highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE
-    store.save_figure(out / "figure", plot_zero_against_few(numbers, symbols.SHOTS))
-    store.save_table(out / "accuracies", numbers)
-    console = Console(width=150)
-    console.print(accuracy_table(numbers, symbols.SHOTS))
-    console.print(
-        f"{settings.seeds} seeds, {duration(time.monotonic() - begun)}; figure and numbers: {out}", highlight=False, soft_wrap=True
-    )
+    draw(found, out / "figure", symbols.SHOTS, exhaustive=(0,), asked=symbols.ASKED)
+    told = f"{settings.seeds} seeds, {duration(time.monotonic() - begun)}; figure and numbers: {out}"
+    Console(markup=False).print(told, highlight=False, soft_wrap=True)
     return exit_codes.DONE
 
 

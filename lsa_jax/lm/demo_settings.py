@@ -12,6 +12,7 @@ class DemoSettings:
 
     Attributes:
         seeds: Pretrained models, each with mappings of its own.
+        first_seed: Seed of the first of them; the others follow.
         targets: Sets of projections that are fine-tuned, see lsa-jax lm finetune.
         losses: What they are fine-tuned on.
         pretraining_steps: Updates of all parameters.
@@ -27,6 +28,7 @@ class DemoSettings:
     """
 
     seeds: int = 3
+    first_seed: int = 0
     targets: tuple[str, ...] = ("qkv", "v", "qk")
     losses: tuple[str, ...] = ("zero_shot", "mixture")
     pretraining_steps: int = 2400

@@ -1,31 +1,37 @@
-"""A fine-tuning run on MMLU: local files in, checkpoints and metrics out."""
+"""A fine-tuning run on MMLU: local files in, checkpoints and metrics out, and a manifest of what it was made of."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, metrics, mmlu, schedule, snapshot, splits, tokenizer, training_examples
+from lsa_jax.lm import checkpoints, development, metrics, mmlu, schedule, snapshot, splits, tokenizer, training_examples
+from lsa_jax.lm.batches import longest_of
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.examples import Example
-from lsa_jax.lm.finetune import Training, finetune
+from lsa_jax.lm.finetune import DIVERGED, Training, check_not_diverged, finetune
 from lsa_jax.lm.lora import Adapter, with_adapter
+from lsa_jax.lm.mmlu import Question
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 from lsa_jax.lm.tokenizer import Tokenizer
 
-FILES = (store.MANIFEST, metrics.FILE, store.PARTIAL, f"{checkpoints.FOLDER}/**/*")
+SPLITS = "splits.json"
+"""Where a run keeps which questions it was trained on and which are to be evaluated."""
+FILES = (store.MANIFEST, SPLITS, DIVERGED, metrics.FILE, store.PARTIAL, f"{checkpoints.FOLDER}/**/*")
 """What a run writes in its folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What a run reads: tokenizer, questions, and reasoning by identifier of the question."""
+    """What a run reads: tokenizer, questions with a digest of all that were given, and reasoning by identifier of the question."""
 
     tokenizer: Tokenizer
     splits: splits.Splits
     reasoning: Mapping[str, str]
+    digest: str
 
     def steps(self, settings: FinetuneSettings, data_seed: int) -> Iterator[list[Example]]:
         """Return the examples of every training step, see `lsa_jax.lm.training_examples.batches`."""
@@ -35,13 +41,19 @@ class Material:
         shots = settings.shots if min(chances) < 1 else 0
         return training_examples.batches(self.tokenizer, questions, self.reasoning, draws, shots)
 
+    def examples(self, settings: FinetuneSettings, data_seed: int) -> list[Example]:
+        """Return the examples of all steps; raises `InputError` if one is too long."""
+        every = [one for step in self.steps(settings, data_seed) for one in step]
+        longest_of(every, settings.max_length)
+        return every
+
 
 def read(model: Path, data: Path, settings: DataSettings) -> Material:
     """Read and check everything but the weights.
 
     Args:
         model: the snapshot.
-        data: MMLU.
+        data: MMLU, or lm-eval's development questions.
         settings: which questions.
 
     Returns:
@@ -50,11 +62,10 @@ def read(model: Path, data: Path, settings: DataSettings) -> Material:
     Raises:
         InputError: if something is missing or does not fit.
     """
-    config = read_config(model)
-    snapshot.check_weights(model, config)
-    numbers = tokenizer.load(model, config.vocab_size)
-    questions = mmlu.load(data)
+    numbers, questions, source = read_files(model, data)
     reasoning = training_examples.load_reasoning(settings.reasoning, questions) if settings.reasoning else {}
+    for name, text in reasoning.items():
+        _check_text(numbers, f"the reasoning to {name}", text)
     chosen = splits.split(
         questions,
         settings.data_seed,
@@ -62,8 +73,30 @@ def read(model: Path, data: Path, settings: DataSettings) -> Material:
         num_evaluation=settings.num_evaluation,
         category_map=settings.category_map,
         trainable=reasoning or None,
+        source=source,
     )
-    return Material(numbers, chosen, reasoning)
+    return Material(numbers, chosen, reasoning, mmlu.digest(questions))
+
+
+def read_files(model: Path, data: Path) -> tuple[Tokenizer, list[Question], str]:
+    """Read the tokenizer of a snapshot and the questions, and check the headers of the weights.
+
+    Args:
+        model: the snapshot.
+        data: MMLU.
+
+    Returns:
+        The tokenizer, all questions, and the split of MMLU that they are.
+
+    Raises:
+        InputError: if something is missing or does not fit, or a question holds a control token, which would become a turn of its own.
+    """
+    config = read_config(model)
+    snapshot.check_weights(model, config)
+    numbers, (questions, source) = tokenizer.load(model, config.vocab_size), development.read_questions(data)
+    for one in questions:
+        _check_text(numbers, f"the question {one.identifier}", "\n".join([one.question, *one.choices]))
+    return numbers, questions, source
 
 
 def train(
@@ -90,18 +123,20 @@ def train(
         The number of steps made so far.
 
     Raises:
-        InputError: if the settings cannot be used, or the folder holds another run.
+        InputError: if the settings cannot be used, an example is too long, or the folder holds another run.
+        DivergedError: if the run diverges, or has diverged.
     """
     training, adapter = training_of(settings), adapter_of(settings)
-    config = read_config(model)
-    adapter.projections(config)
-    steps = material.steps(settings, data.data_seed)
-    store.claim_folder(out, _manifest(model, settings, data), files=FILES)
+    adapter.projections(read_config(model))
+    material.examples(settings, data.data_seed)
+    store.claim_folder(out, _manifest(model, material, settings, data), files=FILES)
+    store.save_json(out / SPLITS, {"training": _names(material.splits.training), "evaluation": _names(material.splits.evaluation)})
+    check_not_diverged(out)
     if checkpoints.last(out) >= training.steps:
         return training.steps
     loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat).model
     adapted = with_adapter(loaded, adapter, settings.seed)
-    return finetune(adapted, steps, training, out, report=report, stop=stop)
+    return finetune(adapted, material.steps(settings, data.data_seed), training, out, report=report, stop=stop)
 
 
 def adapter_of(settings: FinetuneSettings) -> Adapter:
@@ -128,9 +163,10 @@ def training_of(settings: FinetuneSettings) -> Training:
     Raises:
         InputError: if a number cannot be used.
     """
-    for name in ("epochs", "steps", "batch_size"):
+    for name in ("epochs", "steps", "batch_size", "accumulation"):
         checks.as_count(name, getattr(settings, name))
-    checks.as_count("shots", settings.shots, minimum=0)
+    for name in ("shots", "seed"):
+        checks.as_count(name, getattr(settings, name), minimum=0)
     if settings.batch_size % settings.accumulation:
         raise InputError(f"batch_size {settings.batch_size} is no multiple of accumulation {settings.accumulation}; choose one that is")
     return Training(
@@ -142,8 +178,32 @@ def training_of(settings: FinetuneSettings) -> Training:
     )
 
 
-def _manifest(model: Path, settings: FinetuneSettings, data: DataSettings) -> dict[str, Any]:
-    """What determines a run's numbers."""
-    told = dataclasses.asdict(data)
-    reasoning = None if data.reasoning is None else str(data.reasoning)
-    return {"model": model.name, "finetune": dataclasses.asdict(settings), "data": {**told, "reasoning": reasoning}}
+def reasoning_digest(reasoning: Mapping[str, str]) -> str:
+    """Return what tells chains of reasoning from others; empty if there are none."""
+    text = "\x1f".join(f"{name}\x1e{reasoning[name]}" for name in sorted(reasoning))
+    return hashlib.sha256(text.encode()).hexdigest()[:20] if reasoning else ""
+
+
+def _manifest(model: Path, material: Material, settings: FinetuneSettings, data: DataSettings) -> dict[str, Any]:
+    """What determines a run's numbers, wherever its files lie."""
+    chosen = {name: value for name, value in dataclasses.asdict(data).items() if name != "reasoning"}
+    return {
+        "model": snapshot.fingerprint(model),
+        "questions": material.digest,
+        "split": material.splits.source,
+        "reasoning": reasoning_digest(material.reasoning),
+        "finetune": dataclasses.asdict(settings),
+        "data": chosen,
+    }
+
+
+def _names(questions: Sequence[Question]) -> list[str]:
+    """Identifiers of questions."""
+    return [one.identifier for one in questions]
+
+
+def _check_text(numbers: Tokenizer, name: str, text: str) -> None:
+    """Refuse a text with control tokens in it."""
+    token = numbers.control_token(text)
+    if token is not None:
+        raise InputError(f"{name} holds the control token {token}, which the model would read as a mark: take it out of the text")

@@ -7,18 +7,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from tunix.models.qwen2 import params
 from tunix.models.qwen2.model import ModelConfig, Qwen2
 from tunix.utils.torch_utils import torch_key_to_jax_key
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
+from lsa_jax.lm import forward
 from lsa_jax.lm.config import CONFIG, DTYPES, read_json, tensor_shapes
+from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.lora import Adapter, adapters
-from lsa_jax.lm.tiny import write_weights
+from lsa_jax.lm.snapshot import write_weights
 
-COPIED = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+COPIED = ("*.json", "*.jinja", "*.txt", "*.model", "additional_chat_templates/*.jinja")
+"""What a snapshot holds beside weights: tokenizer, chat templates, settings of generation."""
 SHARD_BYTES = 4 * 2**30
 
 
@@ -32,7 +34,7 @@ def merged(model: Qwen2, adapter: Adapter | None = None) -> dict[str, np.ndarray
     Returns:
         Tensors in float32 by name.
     """
-    weights = {".".join(map(str, path)): value[...] for path, value in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    weights = forward.tensors(model)
     if adapter is not None:
         for kernel, (inner, outer) in adapters(model).items():
             weights[kernel] = weights[kernel].astype(jnp.float32) + adapter.scale * _product(inner, outer)
@@ -53,19 +55,37 @@ def export(source: Path, out: Path, tensors: Mapping[str, np.ndarray], dtype: st
 
     Raises:
         InputError: if the folder holds something.
+        DivergedError: if a weight is no finite number.
     """
     precision = DTYPES[checks.as_choice("dtype", dtype, tuple(DTYPES))]
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} holds something already; choose another --out")
+    check_free(out)
+    wrong = first_not_finite({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
+    if wrong is not None:
+        raise DivergedError(f"{wrong} of the merged model has {BROKEN}; nothing is written")
     out.mkdir(parents=True, exist_ok=True)
     stored = {name: tensor.astype(precision) for name, tensor in tensors.items()}
     write_weights(out, stored, 1 + sum(tensor.nbytes for tensor in stored.values()) // SHARD_BYTES)
-    for name in COPIED:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
+    for path in (path for pattern in COPIED for path in source.glob(pattern)):
+        if path.name != CONFIG and not path.name.endswith(".index.json"):
+            copy = out / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
     content = {name: value for name, value in read_json(source, CONFIG).items() if name not in {"dtype", "torch_dtype"}}
     store.save_json(out / CONFIG, {**content, "torch_dtype": dtype})
     return out
+
+
+def check_free(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Args:
+        out: the folder.
+
+    Raises:
+        InputError: if it is a file or not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} holds something already; choose another --out")
 
 
 def _product(inner: jax.Array, outer: jax.Array) -> jax.Array:

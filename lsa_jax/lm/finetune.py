@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import optax
+from flax import nnx
 from tunix.models.qwen2.model import Qwen2
+from tunix.sft import utils
 from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig
 
-from lsa_jax import checks
+from lsa_jax import checks, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, metrics
+from lsa_jax.lm import checkpoints, forward, metrics
 from lsa_jax.lm.batches import Batch, micro_batches
+from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.examples import Example
 from lsa_jax.lm.loss import response_loss
 
-NEVER = 2**31
+NEVER, DISK_FULL = 2**31, "No space left on device"
+DIVERGED = "diverged.json"
+"""What a run that has diverged leaves in its folder, so that it is neither gone on with nor taken for a good one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +92,11 @@ def finetune(
 
     Raises:
         InputError: if the examples of a step cannot be split evenly, or one is too long.
+        OSError: if the disk is full.
+        DivergedError: if a loss, a gradient or a trained parameter is no finite number, in this run or when it was begun before.
     """
     run.mkdir(parents=True, exist_ok=True)
+    check_not_diverged(run)
     logging.getLogger("absl").setLevel(logging.ERROR)
     done = checkpoints.last(run)
     config = TrainingConfig(
@@ -100,8 +108,33 @@ def finetune(
     loss: Any = response_loss
     with contextlib.closing(metrics.MetricsFile(run / metrics.FILE, done, report)) as log:
         trainer = PeftTrainer(model, training.optimizer(), config, metrics_logger=log).with_loss_fn(loss)
-        trainer.train(_batches(steps, training, done, stop))
+        try:
+            trainer.train(_batches(steps, training, done, lambda: log.diverged is not None or stop()))
+        except (ValueError, RuntimeError) as error:
+            if DISK_FULL not in str(error):
+                raise
+            raise OSError(f"{run} cannot be written ({DISK_FULL}): free some space and run the same command to go on") from None
+    if log.diverged is None:
+        wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
+        log.diverged = None if wrong is None else f"{wrong} has {BROKEN} after step {trainer.train_steps}"
+    if log.diverged is not None:
+        store.save_json(run / DIVERGED, {"reason": log.diverged})
+        check_not_diverged(run)
     return trainer.train_steps
+
+
+def check_not_diverged(run: Path) -> None:
+    """Refuse to go on with a run that has diverged.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        DivergedError: if it has.
+    """
+    if (run / DIVERGED).is_file():
+        reason = store.load_json(run / DIVERGED)["reason"]
+        raise DivergedError(f"the run in {run} diverged: {reason}; take a smaller --learning-rate and another --out")
 
 
 def _batches(steps: Iterable[Sequence[Example]], training: Training, done: int, stop: Callable[[], bool]) -> Iterator[Batch | None]:

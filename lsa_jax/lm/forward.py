@@ -2,11 +2,25 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 from tunix.models.qwen2.model import Qwen2
 from tunix.sft import utils
+
+
+def tensors(model: Qwen2, kind: type[nnx.Variable] = nnx.Param) -> dict[str, jax.Array]:
+    """Return the parameters of a model.
+
+    Args:
+        model: the model.
+        kind: which of them: `nnx.Param` for the base, `nnx.LoRAParam` for adapters.
+
+    Returns:
+        Arrays by path, such as `layers.0.attn.q_proj.w`.
+    """
+    return {".".join(map(str, path)): value[...] for path, value in nnx.to_flat_state(nnx.state(model, kind))}
 
 
 def hidden_states(

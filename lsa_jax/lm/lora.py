@@ -13,6 +13,7 @@ from tunix.models.qwen2.model import ModelConfig, Qwen2
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
+from lsa_jax.lm import forward
 from lsa_jax.lm.config import tensor_shapes
 
 TARGETS = {
@@ -61,7 +62,7 @@ class Adapter:
             Output and input widths by path.
 
         Raises:
-            InputError: if the expression is none, or matches no projection.
+            InputError: if the expression is none, matches no projection, or the rank is larger than one's width.
         """
         every = projections(config)
         try:
@@ -73,6 +74,9 @@ class Adapter:
             raise InputError(
                 f"targets {self.targets!r} matches no projection such as {next(iter(every))}; pass one of {', '.join(TARGETS)}"
             )
+        narrowest = min(map(min, chosen.values()))
+        if self.rank > narrowest:
+            raise InputError(f"rank is {self.rank}; a projection of targets {self.targets!r} has width {narrowest}: take at most that")
         return chosen
 
     def num_parameters(self, config: ModelConfig) -> int:
@@ -134,9 +138,9 @@ def adapters(model: Qwen2) -> dict[str, tuple[jax.Array, jax.Array]]:
         A, shape (input axes, rank), and B, shape (rank, output axes), by the path of their kernel, such as `layers.0.attn.q_proj.w`.
     """
     found: dict[str, dict[str, jax.Array]] = {}
-    for path, value in nnx.to_flat_state(nnx.state(model, nnx.LoRAParam)):
-        kernel, _, which = ".".join(map(str, path)).rpartition("_lora_")
-        found.setdefault(kernel, {})[which] = value[...]
+    for path, value in forward.tensors(model, nnx.LoRAParam).items():
+        kernel, _, which = path.rpartition("_lora_")
+        found.setdefault(kernel, {})[which] = value
     return {kernel: (pair["a"], pair["b"]) for kernel, pair in found.items()}
 
 

@@ -1,6 +1,7 @@
 """Metrics of a training run on disk: one JSON line a step, told to whoever shows progress."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class MetricsFile(MetricsLogger):
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         self._line: dict[str, Any] = {}
+        self.diverged: str | None = None
 
     def log(self, metrics_prefix: str, metric_name: str, scalar_value: Any, mode: Any, step: int) -> None:
         """Take one number of a step; a new step's first number writes the line before.
@@ -47,6 +49,8 @@ class MetricsFile(MetricsLogger):
             self._write()
         if metric_name in KEPT:
             self._line |= {"step": step, metric_name: float(scalar_value)}
+            if not math.isfinite(scalar_value):
+                self.diverged = self.diverged or f"{metric_name} is {float(scalar_value)} at step {step}"
 
     def close(self) -> None:
         """Write the last line; a second time it does nothing."""

@@ -4,15 +4,18 @@ import re
 from collections.abc import Sequence
 
 from lsa_jax import checks
+from lsa_jax.lm.chat_template import END, Chat, qwen_chat
 from lsa_jax.lm.mmlu import Question
 from lsa_jax.lm.records import LETTERS
-from lsa_jax.lm.tokenizer import END, Tokenizer, chat
+from lsa_jax.lm.tokenizer import Tokenizer
 
 FORMATS = ("chat", "plain")
 """The authors' tool makes each example a turn of a chat and scores "A"; lm-eval writes plain text and scores " A"."""
 
-ANSWER = re.compile(r"Answer:\s*\(?([A-D])\b")
-"""How an answer ends."""
+ANSWER = re.compile(
+    r"(?:(?:[Aa]nswer(?: is)?\s*:|[Aa]nswer is)[\s*_(\[\"']*|\\boxed\{|^\s*\*\*\(?)(A(?! [a-z])|[B-D])(?![\w'])", re.MULTILINE
+)
+"""How an answer is said: "Answer: X", "the answer is (X)", bold at the beginning of a line, or boxed; "A man" is none."""
 
 
 def question_text(question: Question) -> str:
@@ -42,13 +45,14 @@ def heading(subject: str) -> str:
     return f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"
 
 
-def evaluation_prompt(question: Question, shots: Sequence[Question], format: str = "chat") -> str:
+def evaluation_prompt(question: Question, shots: Sequence[Question], format: str = "chat", chat: Chat = qwen_chat) -> str:
     """Return the text after which a letter is scored or an answer sampled.
 
     Args:
         question: what is asked.
         shots: examples with their answers, before it.
         format: `chat` or `plain`.
+        chat: what writes a conversation, see `lsa_jax.lm.tokenizer.Tokenizer.chat`.
 
     Returns:
         The text; for `chat` with the special tokens written out.
@@ -57,7 +61,7 @@ def evaluation_prompt(question: Question, shots: Sequence[Question], format: str
         InputError: if there is no such format.
     """
     if checks.as_choice("format", format, FORMATS) == "chat":
-        return chat_prompt(question, [(one, one.letter) for one in shots])
+        return chat_prompt(question, [(one, one.letter) for one in shots], chat)
     examples = [f"{question_text(one)} {one.letter}\n\n" for one in shots]
     return heading(question.subject) + "".join(examples) + question_text(question)
 
@@ -77,7 +81,7 @@ def letter_tokens(tokenizer: Tokenizer, format: str) -> list[tuple[int, ...]]:
 
 
 def parse_answer(prompt: str, completion: str) -> str | None:
-    """Read the letter of a sampled answer: what follows the last "Answer:" of the prompt's end and the completion.
+    """Read the letter of a sampled answer: the last that is said in a way of `ANSWER`.
 
     Args:
         prompt: what was completed; if it ends in "Answer:", perhaps with marks of a chat turn, a bare letter is an answer.
@@ -89,6 +93,8 @@ def parse_answer(prompt: str, completion: str) -> str | None:
     Example:
         >>> parse_answer("... Answer:", " B"), parse_answer("... Answer:", "As so often, Answer: B, no, Answer: C"), parse_answer("", "D")
         ('B', 'C', None)
+        >>> parse_answer("", "So the answer is (B)."), parse_answer("", "**C**"), parse_answer("", "The answer is A matter of taste")
+        ('B', 'C', None)
     """
     ending = prompt.rsplit(END, 2)
     lead = "Answer:" if any(part.rstrip().endswith("Answer:") for part in ending[-2:]) else ""
@@ -96,12 +102,13 @@ def parse_answer(prompt: str, completion: str) -> str | None:
     return found[-1] if found else None
 
 
-def chat_prompt(question: Question, shots: Sequence[tuple[Question, str]]) -> str:
+def chat_prompt(question: Question, shots: Sequence[tuple[Question, str]], chat: Chat = qwen_chat) -> str:
     """Write a chat in which every example is a turn of the user and its answer one of the assistant.
 
     Args:
         question: what is asked last.
         shots: examples and what is answered to each.
+        chat: what writes a conversation.
 
     Returns:
         The text, up to where the assistant answers.

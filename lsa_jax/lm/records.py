@@ -1,4 +1,4 @@
-"""Records of an evaluation, one row a question: their columns, their files and the accuracies they come to."""
+"""Records of an evaluation, one row a question: their columns, and the files of which each is whole or not there."""
 
 import dataclasses
 import hashlib
@@ -13,16 +13,44 @@ from pyarrow import ArrowException
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
+from lsa_jax.lm.divergence import DivergedError
 
 BASE = "base"
 LETTERS = "ABCD"
-MODEL = ["run", "targets", "loss", "step", "seed", "data_seed"]
-CONDITION = ["shots", "method", "format"]
-SETTING = ["targets", "loss", "step", "domain", "category", *CONDITION]
-"""Columns whose values make one accuracy; it is averaged over questions and seeds."""
 SEEDS = ["seed", "data_seed"]
-KEY = [*MODEL, "evaluation_seed", "question", *CONDITION]
-SUFFIX = ".records.parquet"
+CONDITION = ["shots", "method", "format"]
+SHARES = [f"share_{letter}" for letter in LETTERS]
+SUFFIX, TEXTS_SUFFIX = ".records.parquet", ".texts.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a model was fine-tuned, but for what it is named by; zeros before any fine-tuning.
+
+    Attributes:
+        rank: inner size of the adapters.
+        alpha: their outputs are multiplied with alpha / rank.
+        learning_rate: at the first step.
+        training_shots: examples in a few-shot training prompt.
+        batch_size: examples of an update.
+        epochs: number of epochs.
+        epoch_steps: updates of an epoch.
+        num_training: training questions.
+        reasoning: digest of the chains of reasoning it was trained on; empty for answers of one letter.
+    """
+
+    rank: int = 0
+    alpha: float = 0.0
+    learning_rate: float = 0.0
+    training_shots: int = 0
+    batch_size: int = 0
+    epochs: int = 0
+    epoch_steps: int = 0
+    num_training: int = 0
+    reasoning: str = ""
+
+
+RECIPE = [field.name for field in dataclasses.fields(Recipe)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +64,8 @@ class ModelLabel:
         step: training steps.
         seed: of the fine-tuning, or of the pretraining where that differs.
         data_seed: of the choice of questions.
+        model: fingerprint of the base model; empty where models that differ by their seed are averaged.
+        recipe: how it was fine-tuned.
     """
 
     run: str = BASE
@@ -44,11 +74,25 @@ class ModelLabel:
     step: int = 0
     seed: int = 0
     data_seed: int = 0
+    model: str = ""
+    recipe: Recipe = Recipe()
 
     @property
     def is_base(self) -> bool:
         """Whether this is the model before any fine-tuning."""
         return self.targets == BASE
+
+    def columns(self) -> dict[str, Any]:
+        """Return what records say of the model, by column."""
+        told = dataclasses.asdict(self)
+        recipe = told.pop("recipe")
+        return {**told, **recipe}
+
+
+MODEL = list(ModelLabel().columns())
+SETTING = ["targets", "loss", "step", "model", *RECIPE, "domain", "category", *CONDITION]
+"""Columns whose values make one accuracy; it is averaged over questions and seeds."""
+KEY = [*MODEL, "evaluation_seed", "question", *CONDITION]
 
 
 def score_records(
@@ -73,15 +117,23 @@ def score_records(
         evaluation_seed: seed of the examples in the prompts.
 
     Returns:
-        One row a question: those columns, the model's, `evaluation_seed`, `shots`, `method`, `format`, `correct` (whether the likeliest
-        choice is the right one), `log_likelihood_A` to `_D` and `answer`.
+        One row a question: those columns, the model's, `evaluation_seed`, `shots`, `method`, `format`, `correct` (1 if the likeliest choice
+        is the right one; k likeliest ones, as rounding to bfloat16 makes them, count 1/k each), `unparsed`, `share_A` to `_D` (what was
+        chosen), `mass` (probability of all choices together), `log_likelihood_A` to `_D` and `answer`.
+
+    Raises:
+        DivergedError: if a log-likelihood is NaN or infinite, so that nothing was answered.
     """
-    right = np.asarray(answers)
-    scores = np.full((len(right), len(LETTERS)), np.nan)
-    scores[:, : log_likelihoods.shape[1]] = log_likelihoods
-    columns = {f"log_likelihood_{letter}": scores[:, place] for place, letter in enumerate(LETTERS)}
-    correct = (log_likelihoods.argmax(axis=1) == right).astype(float)
-    return _records(label, questions, right, correct, columns, evaluation_seed, {"shots": shots, "method": "letters", "format": format})
+    wrong = int((~np.isfinite(log_likelihoods).all(axis=1)).sum())
+    if wrong:
+        raise DivergedError(f"{wrong} of {len(log_likelihoods)} questions have log-likelihoods that are no finite numbers")
+    likeliest = log_likelihoods == log_likelihoods.max(axis=1, keepdims=True)
+    shares, scores = np.zeros((len(answers), len(LETTERS))), np.full((len(answers), len(LETTERS)), np.nan)
+    shares[:, : likeliest.shape[1]] = likeliest / likeliest.sum(axis=1, keepdims=True)
+    scores[:, : likeliest.shape[1]] = log_likelihoods
+    condition = {"shots": shots, "method": "letters", "format": format}
+    mass = np.exp(log_likelihoods.astype(np.float64)).sum(axis=1)
+    return _records(label, questions, answers, shares, mass, scores, {"evaluation_seed": evaluation_seed, **condition})
 
 
 def sample_records(
@@ -97,13 +149,14 @@ def sample_records(
     """Lay out sampled answers as records; all but the letters read from each question's samples (None if none) as of `score_records`.
 
     Returns:
-        One row a question; `correct` is the share of samples with the right answer, `unparsed` that of samples without any.
+        One row a question; `share_A` to `_D` are the shares of samples that say the letter, `correct` that of the right one, `unparsed`
+        that of samples without any.
     """
-    right = np.asarray(answers)
-    correct = np.array([np.mean([one == LETTERS[answer] for one in row]) for row, answer in zip(samples, right, strict=True)])
-    columns = {f"log_likelihood_{letter}": np.full(len(right), np.nan) for letter in LETTERS}
-    columns["unparsed"] = np.array([np.mean([one is None for one in row]) for row in samples])
-    return _records(label, questions, right, correct, columns, evaluation_seed, {"shots": shots, "method": "generation", "format": format})
+    shares = np.array([[np.mean([one == letter for one in row]) for letter in LETTERS] for row in samples])
+    empty = np.full(len(answers), np.nan)
+    condition = {"shots": shots, "method": "generation", "format": format}
+    scores = np.full((len(answers), len(LETTERS)), np.nan)
+    return _records(label, questions, answers, shares, empty, scores, {"evaluation_seed": evaluation_seed, **condition})
 
 
 def save_part(folder: Path, settings: Mapping[str, Any], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -117,16 +170,41 @@ def save_part(folder: Path, settings: Mapping[str, Any], compute: Callable[[], p
     Returns:
         The records.
     """
-    path = _path(folder, settings)
+    path = part_path(folder, settings)
     found = _read(path)
     if found is not None:
         return found
     table = compute()
     table.attrs = {"settings": dict(settings), "environment": store.environment()}
-    folder.mkdir(parents=True, exist_ok=True)
-    with store.replacing(path) as temporary:
-        table.to_parquet(temporary, index=False)
+    save_rows(path, table)
     return table
+
+
+def part_path(folder: Path, settings: Mapping[str, Any], suffix: str = SUFFIX) -> Path:
+    """Return the file of a part.
+
+    Args:
+        folder: of the records.
+        settings: what determines the part's numbers.
+        suffix: what it holds.
+
+    Returns:
+        The path.
+    """
+    text = json.dumps(dict(settings), sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{suffix}"
+
+
+def save_rows(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with checksums of its pages, whole or not at all.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        table: the table.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with store.replacing(path.absolute()) as temporary:
+        table.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def load_records(folder: Path) -> pd.DataFrame:
@@ -147,8 +225,8 @@ def load_records(folder: Path) -> pd.DataFrame:
     tables = []
     for path in paths:
         table = _read(path)
-        if table is None:
-            raise InputError(f"{path} is damaged: delete it and evaluate again, what is whole is kept")
+        if table is None or not {*KEY, *SHARES} <= set(table.columns):
+            raise InputError(f"{path} is damaged or of another version: delete it and evaluate again, what is whole is kept")
         tables.append(table)
     records = join(tables)
     double = records[records.duplicated(KEY)]
@@ -168,33 +246,39 @@ def join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _path(folder: Path, settings: Mapping[str, Any]) -> Path:
-    """File of a part."""
-    text = json.dumps(dict(settings), sort_keys=True)
-    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{SUFFIX}"
-
-
 def _read(path: Path) -> pd.DataFrame | None:
     """Records of a file; None if it is not there or damaged."""
     try:
-        return pd.read_parquet(path)
-    except (FileNotFoundError, ArrowException, OSError):
+        return pd.read_parquet(path.absolute(), page_checksum_verification=True)
+    except (FileNotFoundError, ArrowException, OSError, ValueError):
         return None
 
 
 def _records(
     label: ModelLabel,
     questions: pd.DataFrame,
-    answers: np.ndarray,
-    correct: np.ndarray,
-    scores: Mapping[str, np.ndarray],
-    evaluation_seed: int,
+    answers: Sequence[int],
+    shares: np.ndarray,
+    mass: np.ndarray,
+    scores: np.ndarray,
     condition: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Columns of all records, in order."""
-    table = questions[["domain", "category", "subject", "question"]].reset_index(drop=True)
-    table = table.assign(**condition, correct=correct, **{"unparsed": 0.0, **scores}, answer=[LETTERS[one] for one in answers])
-    first = {**dataclasses.asdict(label), "evaluation_seed": evaluation_seed}
-    for place, (name, value) in enumerate(first.items()):
-        table.insert(place, name, value)
-    return table
+    right = np.asarray(answers)
+    first = {**label.columns(), "evaluation_seed": condition["evaluation_seed"]}
+    asked = questions[["domain", "category", "subject", "question"]].to_dict("list")
+    numbers = {"correct": shares[np.arange(len(right)), right], "unparsed": (1 - shares.sum(axis=1)).round(12)}
+    chosen = {name: shares[:, place] for place, name in enumerate(SHARES)}
+    likelihoods = {f"log_likelihood_{letter}": scores[:, place] for place, letter in enumerate(LETTERS)}
+    told = {name: condition[name] for name in CONDITION}
+    answer = [LETTERS[one] for one in right]
+    return pd.DataFrame({"question": asked["question"]}).assign(**{
+        **first,
+        **asked,
+        **told,
+        **numbers,
+        **chosen,
+        "mass": mass,
+        **likelihoods,
+        "answer": answer,
+    })[[*first, *asked, *told, *numbers, *chosen, "mass", *likelihoods, "answer"]]

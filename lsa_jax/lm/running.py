@@ -1,23 +1,21 @@
-"""What the commands `lsa-jax lm finetune`, `evaluate`, `figure` and `export` print, and the exit codes they end with."""
+"""What the commands `lsa-jax lm finetune`, `evaluate` and `export` print, and the exit codes they end with."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from lsa_jax import exit_codes, store
+from lsa_jax import checks, exit_codes
 from lsa_jax.errors import InputError
-from lsa_jax.lm import experiment, records, splits, trained_runs
-from lsa_jax.lm.accuracy import accuracy, changes
+from lsa_jax.lm import experiment, metrics, splits, trained_runs
 from lsa_jax.lm.batches import padded_length
 from lsa_jax.lm.config import read_config
+from lsa_jax.lm.divergence import DivergedError
 from lsa_jax.lm.evaluate import Protocol
 from lsa_jax.lm.evaluate import evaluate as evaluated
 from lsa_jax.lm.plan import plan
 from lsa_jax.lm.progress import reporting
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
-from lsa_jax.lm.table import accuracy_table
-from lsa_jax.plotting.language_model import plot_zero_against_few
 from lsa_jax.sweeps.watching import stop_signals
 
 
@@ -37,8 +35,9 @@ def dry_run(model: Path, data: Path, settings: FinetuneSettings, questions: Data
     Raises:
         InputError: if it would not fit, or something cannot be used.
     """
+    checks.as_scale("memory_gb", memory_gb, minimum=0.0, zero_allowed=False)
     training, material = experiment.training_of(settings), experiment.read(model, data, questions)
-    examples = [one for step in material.steps(settings, questions.data_seed) for one in step]
+    examples = material.examples(settings, questions.data_seed)
     longest = max(len(one.prompt) + len(one.response) for one in examples)
     config = read_config(model, dtype=settings.dtype, remat=settings.remat)
     needed = plan(
@@ -73,86 +72,66 @@ def finetune(model: Path, data: Path, out: Path, settings: FinetuneSettings, que
     Returns:
         The exit code.
     """
-    errors, total = Console(stderr=True), experiment.training_of(settings).steps
+    total = experiment.training_of(settings).steps
     material = experiment.read(model, data, questions)
-    with stop_signals() as stop, reporting(errors, quiet=quiet) as tell:
-        done = experiment.train(model, material, settings, questions, out, lambda step, loss: tell(f"loss {loss:.4f}", step, total), stop)
+    try:
+        with stop_signals() as stop, reporting(Console(stderr=True), quiet=quiet) as tell:
+            done = experiment.train(
+                model, material, settings, questions, out, lambda step, loss: tell(f"loss {loss:.4f}", step, total), stop
+            )
+    except DivergedError as error:
+        return _failed([str(error)])
     if done < total:
-        errors.print(f"interrupted at step {done} of {total}, kept in {out}: run the same command to go on", soft_wrap=True)
+        _console(stderr=True).print(f"interrupted at step {done} of {total}, kept in {out}: run the same command to go on")
         return exit_codes.INTERRUPTED_RESUMABLE
-    _console().print(f"{done} steps, checkpoints and metrics: {out}")
+    losses = [line["loss"] for line in metrics.read(out / metrics.FILE)]
+    told = f", loss {losses[0]:.4g} at the first and {losses[-1]:.4g} at the last" if losses else ""
+    _console().print(f"{done} steps{told}; checkpoints and metrics: {out}")
     return exit_codes.DONE
 
 
 def evaluate(
-    runs: Sequence[Path], model: Path, data: Path, out: Path, questions: DataSettings, protocol: Protocol, dtype: str, *, quiet: bool
+    folders: Sequence[Path],
+    model: Path,
+    data: Path,
+    out: Path,
+    questions: DataSettings | None,
+    protocol: Protocol,
+    which: str,
+    *,
+    quiet: bool,
 ) -> int:
-    """Evaluate the base model and all checkpoints with progress on standard error.
+    """Evaluate the base model and checkpoints with progress on standard error.
 
     Args:
-        runs: folders of runs.
-        model: the snapshot.
-        data: MMLU.
+        folders: runs.
+        model: the snapshot they began with.
+        data: the data they were trained on.
         out: folder of the records.
-        questions: which questions.
+        questions: which questions, where there are no runs to read it from.
         protocol: how.
-        dtype: of the computation.
+        which: checkpoints, see `lsa_jax.lm.trained_runs.Run.steps`.
         quiet: show no progress.
 
     Returns:
         The exit code.
-
-    Raises:
-        InputError: if a run was trained on other questions than these.
     """
-    for run in runs:
-        trained = trained_runs.run_settings(run)[1]
-        if trained != questions:
-            raise InputError(
-                f"{run} was trained on the questions of {trained}, asked for is {questions}: give the same settings of the data"
-            )
-    errors, material = Console(stderr=True), experiment.read(model, data, questions)
+    runs = [trained_runs.read_run(folder) for folder in folders]
+    asked = questions or DataSettings()
+    material = trained_runs.material_of(runs, model, data, questions) if runs else experiment.read(model, data, asked)
+    data_seed = runs[0].data.data_seed if runs else asked.data_seed
+    models = trained_runs.candidates(model, runs, protocol.dtype, which, data_seed)
     pool = splits.by_subject(material.splits.rest)
-    models = trained_runs.candidates(model, runs, dtype)
     try:
-        with reporting(errors, quiet=quiet) as tell:
-            evaluated(models, material.tokenizer, material.splits, pool, protocol, out, lambda done, total: tell("parts", done, total))
+        with reporting(Console(stderr=True), quiet=quiet) as tell:
+            _, diverged = evaluated(
+                models, material.tokenizer, material.splits, pool, protocol, out, lambda done, total: tell("parts", done, total)
+            )
     except KeyboardInterrupt:
-        errors.print(f"interrupted, what is finished is in {out}: run the same command to go on", soft_wrap=True)
+        _console(stderr=True).print(f"interrupted, what is finished is in {out}: run the same command to go on")
         return exit_codes.INTERRUPTED_RESUMABLE
     _console().print(f"records: {out}")
-    return exit_codes.DONE
-
-
-def figure(folder: Path, out: Path, shots: int, categories: Sequence[str]) -> int:
-    """Draw the figure of stored records.
-
-    Args:
-        folder: of the records.
-        out: figure and numbers, without a suffix.
-        shots: on the vertical axis.
-        categories: a panel each.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        InputError: if there are no records of a category.
-    """
-    found = records.load_records(folder)
-    missing = set(categories) - set(found["category"])
-    if missing:
-        raise InputError(f"{folder} has no records of {sorted(missing)[0]!r}; it has {', '.join(sorted(set(found['category'])))}")
-    chosen = found[found["category"].isin(categories)]
-    numbers, differences = accuracy(chosen), changes(chosen)
-    store.save_figure(out, plot_zero_against_few(numbers, shots))
-    store.save_table(out, numbers)
-    store.save_table(out.with_name(f"{out.name}_changes"), differences)
-    console = _console()
-    console.print(accuracy_table(numbers, shots))
-    console.print(accuracy_table(differences, shots))
-    console.print(f"written: {out}.pdf, .png and the numbers as .csv and .parquet; {out}_changes the same for the changes")
-    return exit_codes.DONE
+    return _failed(diverged) if diverged else exit_codes.DONE
 
 
 def export(run: Path, model: Path, out: Path, step: int | None, dtype: str) -> int:
@@ -168,10 +147,20 @@ def export(run: Path, model: Path, out: Path, step: int | None, dtype: str) -> i
     Returns:
         The exit code.
     """
-    _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype)}")
+    try:
+        _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype)}")
+    except DivergedError as error:
+        return _failed([str(error)])
     return exit_codes.DONE
 
 
-def _console() -> Console:
-    """Standard output, without folding or colouring numbers."""
-    return Console(soft_wrap=True, highlight=False)
+def _failed(lines: Sequence[str]) -> int:
+    """Say what diverged, a line each, and return the exit code that tells it."""
+    for line in lines:
+        _console(stderr=True).print(f"lsa-jax: {line}")
+    return exit_codes.SOME_RUNS_FAILED
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """An output without folding or colouring numbers."""
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False)

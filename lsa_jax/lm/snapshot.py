@@ -1,16 +1,25 @@
-"""A local Hugging Face snapshot of a Qwen2 model, checked file by file and then loaded by tunix."""
+"""A local Hugging Face snapshot of a Qwen2 model: checked file by file and loaded by tunix, and its weight files written."""
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors
+from safetensors.numpy import save_file
 from tunix.models.qwen2 import params
 from tunix.models.qwen2.model import ModelConfig, Qwen2
 
+from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm.config import DTYPES, read_config, read_json, tensor_shapes
+from lsa_jax.lm import divergence, forward
+from lsa_jax.lm.config import CONFIG, DTYPES, read_config, read_json, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
+"""Tensors that some snapshots have though they follow from others: the output matrix of a tied model, and the rotary frequencies."""
 STORED_TYPES = ("F32", "BF16", "F16")
 
 
@@ -41,11 +50,33 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
         The model with its configuration.
 
     Raises:
-        InputError: if files are missing or corrupt, or do not belong to the configuration.
+        InputError: if files are missing or corrupt, do not belong to the configuration, or hold a weight that is no finite number.
     """
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
-    return Snapshot(folder, config, params.create_model_from_safe_tensors(str(folder), config, dtype=DTYPES[dtype]))
+    model = params.create_model_from_safe_tensors(str(folder), config, dtype=DTYPES[dtype])
+    wrong = divergence.first_not_finite(forward.tensors(model))
+    if wrong is not None:
+        raise InputError(f"{folder} has {divergence.BROKEN} in {wrong}; copy the snapshot again, or take another model")
+    return Snapshot(folder, config, model)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of what makes a model's answers: its weights, its configuration and its tokenizer.
+
+    Args:
+        folder: the snapshot.
+
+    Returns:
+        20 hexadecimal digits, the same wherever the folder lies.
+    """
+    digest = hashlib.sha256()
+    others = [folder / name for name in (CONFIG, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
+    for path in [*weight_files(folder), *(path for path in others if path.is_file())]:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:20]
 
 
 def check_weights(folder: Path, config: ModelConfig) -> None:
@@ -68,6 +99,9 @@ def check_weights(folder: Path, config: ModelConfig) -> None:
     missing = sorted(wanted.keys() - found.keys())
     if missing:
         raise InputError(f"{folder} has no tensor {missing[0]} ({len(missing)} missing); copy the snapshot again, all its *.safetensors")
+    unknown = sorted(name for name in found.keys() - wanted.keys() if not name.endswith(IGNORED))
+    if unknown:
+        raise InputError(f"{folder} has the tensor {unknown[0]}, which {CONFIG} knows nothing of; they belong to different models")
     for name, shape in wanted.items():
         if found[name] != shape:
             raise InputError(f"{folder}: {name} has shape {found[name]}, config.json says {shape}; they belong to different models")
@@ -89,10 +123,46 @@ def weight_files(folder: Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder} has no *.safetensors; pass the folder of a complete Hugging Face snapshot")
     if (folder / INDEX).is_file():
-        named = set(read_json(folder, INDEX).get("weight_map", {}).values())
+        weight_map = read_json(folder, INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+            raise InputError(f"{folder / INDEX} has no weight_map from tensors to files; copy it again")
+        named = set(weight_map.values())
         for name in sorted(named - {path.name for path in files}):
             raise InputError(f"{folder} has no {name}, which {INDEX} names; copy it too")
     return files
+
+
+def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: int = 1) -> None:
+    """Write weight files as Hugging Face names them, with their index if there are several.
+
+    Args:
+        folder: where.
+        tensors: what to write, by name.
+        num_shards: number of files.
+
+    Raises:
+        OSError: if they cannot be written, for example where the disk is full.
+    """
+    names = sorted(tensors)
+    if num_shards == 1:
+        return _save(folder / WEIGHTS, {name: tensors[name] for name in names})
+    weight_map: dict[str, Any] = {}
+    for place in range(num_shards):
+        file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
+        part = names[place::num_shards]
+        _save(folder / file, {name: tensors[name] for name in part})
+        weight_map |= dict.fromkeys(part, file)
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
+
+
+def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write one weight file, whole or not at all."""
+    with store.replacing(path) as temporary:
+        try:
+            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path} cannot be written ({error}): free some space, or choose another folder") from None
 
 
 def _header(path: Path) -> dict[str, tuple[int, ...]]:

@@ -1,11 +1,12 @@
 """MMLU's test questions split anew: some to train on, some to evaluate, and the rest as examples in prompts."""
 
 import dataclasses
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm import categories
 from lsa_jax.lm.mmlu import Question, without_duplicates
@@ -24,12 +25,14 @@ class Splits:
         evaluation: the same number of every evaluated category.
         rest: all others; where examples in evaluation prompts come from.
         categories: category of every subject.
+        source: which split of MMLU they are from, `test` or `dev`.
     """
 
     training: list[Question]
     evaluation: list[Question]
     rest: list[Question]
     categories: Mapping[str, str]
+    source: str = "test"
 
     def table(self) -> pd.DataFrame:
         """Return what records say of the evaluation questions: domain, category, subject and question."""
@@ -54,6 +57,7 @@ def split(
     category_map: str = "authors",
     evaluated: Sequence[str] = categories.CATEGORIES,
     trainable: Container[str] | None = None,
+    source: str = "test",
 ) -> Splits:
     """Draw training and evaluation questions, without duplicates.
 
@@ -61,20 +65,23 @@ def split(
     first and do not depend on the number of training questions.
 
     Args:
-        questions: the test split.
+        questions: all there are.
         data_seed: seed of the draw.
         num_training: questions of the training category.
         num_evaluation: questions of every evaluated category.
         category_map: `authors` or `lm_eval`.
         evaluated: categories to evaluate.
         trainable: identifiers of questions that may be trained on, for example those with supplied reasoning; None for all.
+        source: which split of MMLU the questions are from.
 
     Returns:
         The splits.
 
     Raises:
-        InputError: if there are too few questions of a category.
+        InputError: if there are too few questions of a category, or a number cannot be used.
     """
+    for name, value, least in (("data_seed", data_seed, 0), ("num_training", num_training, 1), ("num_evaluation", num_evaluation, 1)):
+        checks.as_count(name, value, minimum=least)
     unique = sorted(without_duplicates(sorted(questions, key=lambda one: one.identifier)), key=lambda one: one.identifier)
     by_subject = {subject: categories.category(subject, category_map) for subject in {one.subject for one in unique}}
     chosen: list[Question] = []
@@ -87,7 +94,52 @@ def split(
     members = [one for one in left if by_subject[one.subject] == TRAINING_CATEGORY and (trainable is None or one.identifier in trainable)]
     training = _draw(members, num_training, [data_seed, TRAINING], f"{TRAINING_CATEGORY} questions to train on")
     held |= {one.identifier for one in training}
-    return Splits(training, chosen, [one for one in left if one.identifier not in held], by_subject)
+    return Splits(training, chosen, [one for one in left if one.identifier not in held], by_subject, source)
+
+
+def as_trained(
+    questions: Sequence[Question], recorded: Mapping[str, Sequence[str]], category_map: str = "authors", source: str = "test"
+) -> Splits:
+    """Return the splits that a run was trained with, whatever is drawn today.
+
+    Args:
+        questions: all there are.
+        recorded: identifiers of `training` and `evaluation` questions.
+        category_map: `authors` or `lm_eval`.
+        source: which split of MMLU the questions are from.
+
+    Returns:
+        The splits; the rest are all other questions, without duplicates.
+
+    Raises:
+        InputError: if one of them is missing.
+    """
+    unique = {one.identifier: one for one in sorted(questions, key=lambda one: one.identifier)}
+    for name in (*recorded["training"], *recorded["evaluation"]):
+        if name not in unique:
+            raise InputError(f"the question {name} of the run is not in the data: pass the data that it was trained on")
+    training, evaluation = ([unique[name] for name in recorded[part]] for part in ("training", "evaluation"))
+    held = {one.content for one in (*training, *evaluation)}
+    rest = [one for one in without_duplicates(unique.values()) if one.content not in held]
+    by_subject = {one.subject: categories.category(one.subject, category_map) for one in unique.values()}
+    return Splits(training, evaluation, rest, by_subject, source)
+
+
+def check_unseen(evaluation: Sequence[Question], others: Iterable[Question], name: str) -> None:
+    """Refuse evaluation questions that were shown otherwise, under whatever subject.
+
+    Args:
+        evaluation: the questions that are asked.
+        others: training questions, or examples.
+        name: what the others are.
+
+    Raises:
+        InputError: if one of them is asked too.
+    """
+    seen = {one.content for one in others}
+    twice = [one for one in evaluation if one.content in seen]
+    if twice:
+        raise InputError(f"{len(twice)} evaluation questions are {name} too, such as {twice[0].identifier}: take them out of one of both")
 
 
 def draw_shots(question: Question, pool: Mapping[str, Sequence[Question]], shots: int, seed: int) -> list[Question]:

@@ -21,6 +21,9 @@ SHOTS = 12
 CATEGORIES = {"in": "first symbols", "out": "second symbols"}
 """Domain and name of the two categories; fine-tuning is on the first."""
 
+ASKED = {CATEGORIES["in"]: "new mapping", CATEGORIES["out"]: "known mapping"}
+"""What zero-shot questions are about; few-shot ones are about fresh mappings."""
+
 KNOWN, NEW, TEXTS, QUESTIONS = 11, 12, 13, 14
 """Tags of the streams of randomness: known mappings, the mapping of fine-tuning, texts of pretraining, questions of evaluation."""
 

@@ -1,16 +1,13 @@
 """Small Qwen2 snapshots with random weights, to try everything on without a real model."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from lsa_jax import store
 from lsa_jax.lm.config import ARCHITECTURE, CONFIG, read_config, tensor_shapes
-from lsa_jax.lm.snapshot import INDEX, WEIGHTS
+from lsa_jax.lm.snapshot import write_weights
 
 
 def write_snapshot(
@@ -81,33 +78,6 @@ def write_snapshot(
         if path == tokenizer or path.exists():
             shutil.copyfile(path, folder / path.name)
     return folder
-
-
-def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: int = 1) -> None:
-    """Write weight files as Hugging Face names them, with their index if there are several.
-
-    Args:
-        folder: where.
-        tensors: what to write, by name.
-        num_shards: number of files.
-    """
-    names = sorted(tensors)
-    if num_shards == 1:
-        return _save(folder / WEIGHTS, {name: tensors[name] for name in names})
-    weight_map: dict[str, Any] = {}
-    for place in range(num_shards):
-        file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
-        part = names[place::num_shards]
-        _save(folder / file, {name: tensors[name] for name in part})
-        weight_map |= dict.fromkeys(part, file)
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
-
-
-def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write one weight file, whole or not at all."""
-    with store.replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
 
 
 def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float, embedding_std: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tokenizer of a snapshot, and the chat format of Qwen2.5."""
+"""The tokenizer of a snapshot, with the chat format that it brings."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from pathlib import Path
 import tokenizers
 
 from lsa_jax.errors import InputError
+from lsa_jax.lm import chat_template
+from lsa_jax.lm.chat_template import END, START, Chat, Turns
 from lsa_jax.lm.config import read_json
 
-TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
-START, END, END_OF_TEXT = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
-SYSTEM_MESSAGE = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-"""What Qwen2.5's chat format says where a conversation brings no system message of its own."""
+TOKENIZER = "tokenizer.json"
+END_OF_TEXT = "<|endoftext|>"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +23,13 @@ class Tokenizer:
         backend: the library's tokenizer.
         end_of_turn: number of the token that ends a chat turn.
         end_of_text: number of the token that ends a text and pads.
+        write_chat: what writes a conversation, see `lsa_jax.lm.chat_template.Chat`.
     """
 
     backend: tokenizers.Tokenizer
     end_of_turn: int
     end_of_text: int
+    write_chat: Chat = chat_template.qwen_chat
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token numbers of a text; special tokens are those that are written out in it, none is added."""
@@ -36,6 +38,15 @@ class Tokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of token numbers, without special tokens."""
         return self.backend.decode(list(tokens), skip_special_tokens=True)
+
+    def chat(self, turns: Turns) -> str:
+        """Return the text of a conversation, up to where the assistant speaks next."""
+        return self.write_chat(turns)
+
+    def control_token(self, text: str) -> str | None:
+        """Return a token that would be read as a mark and not as text, such as the end of a chat turn; None if there is none."""
+        special = (token.content for token in self.backend.get_added_tokens_decoder().values() if token.special)
+        return next((token for token in (*special, START, END) if token in text), None)
 
 
 def load(folder: Path, vocab_size: int) -> Tokenizer:
@@ -50,8 +61,8 @@ def load(folder: Path, vocab_size: int) -> Tokenizer:
         The tokenizer.
 
     Raises:
-        InputError: if the file is missing or corrupt, has token numbers that the model has not, is of a far smaller vocabulary, or knows
-            no chat turns.
+        InputError: if the file is missing or corrupt, has token numbers that the model has not, is of a far smaller vocabulary, or its
+            chat format is another one than that of Qwen2.5's family.
     """
     path = folder / TOKENIZER
     read_json(folder, TOKENIZER)
@@ -69,36 +80,4 @@ def load(folder: Path, vocab_size: int) -> Tokenizer:
     missing = [token for token, number in special.items() if number is None]
     if missing:
         raise InputError(f"{path} has no token {missing[0]}: the chat format of Qwen2.5 needs it, take the tokenizer of a Qwen2.5 model")
-    if (folder / TOKENIZER_CONFIG).exists():
-        _check_chat_format(folder)
-    return Tokenizer(backend, end_of_turn=special[END], end_of_text=special[END_OF_TEXT])
-
-
-def chat(turns: Sequence[tuple[str, str]], system: str = SYSTEM_MESSAGE) -> str:
-    """Write a conversation in the chat format of Qwen2.5, up to where the assistant speaks next.
-
-    Args:
-        turns: role (`user` or `assistant`) and text of each turn; the last one is the user's.
-        system: the system message.
-
-    Returns:
-        The text.
-
-    Example:
-        >>> print(chat([("user", "Hi")], system="Be brief."))
-        <|im_start|>system
-        Be brief.<|im_end|>
-        <|im_start|>user
-        Hi<|im_end|>
-        <|im_start|>assistant
-        <BLANKLINE>
-    """
-    written = [f"{START}{role}\n{text}{END}\n" for role, text in [("system", system), *turns]]
-    return "".join(written) + f"{START}assistant\n"
-
-
-def _check_chat_format(folder: Path) -> None:
-    """Refuse a tokenizer whose own chat format is another one."""
-    template = read_json(folder, TOKENIZER_CONFIG).get("chat_template")
-    if template is not None and START not in str(template):
-        raise InputError(f"{folder / TOKENIZER_CONFIG} has a chat format without {START}: take the tokenizer of a Qwen2.5 model")
+    return Tokenizer(backend, end_of_turn=special[END], end_of_text=special[END_OF_TEXT], write_chat=chat_template.load(folder))

@@ -1,61 +1,169 @@
-"""Runs on disk: their settings, the models of their checkpoints, and snapshots made of them."""
+"""Runs on disk: what they were made of, the models of their checkpoints, and snapshots made of them."""
 
 import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunix.models.qwen2.model import Qwen2
 
-from lsa_jax import store
+from lsa_jax import checks, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, evaluate, experiment, export, snapshot
+from lsa_jax.lm import checkpoints, evaluate, experiment, export, mmlu, snapshot, splits, training_examples
+from lsa_jax.lm.experiment import Material
 from lsa_jax.lm.lora import with_adapter
-from lsa_jax.lm.records import ModelLabel
+from lsa_jax.lm.records import ModelLabel, Recipe
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
+ALL, LAST = "all", "last"
 
-def candidates(model: Path, runs: Sequence[Path], dtype: str) -> list[evaluate.Candidate]:
-    """Return the base model and every planned checkpoint of the runs.
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run as it was recorded.
+
+    Attributes:
+        folder: where it is.
+        model: fingerprint of the base model.
+        questions: digest of all questions it was given.
+        reasoning: digest of the chains of reasoning; empty if there were none.
+        finetune: how it was fine-tuned.
+        data: which questions; without the path of the reasoning.
+        splits: identifiers of `training` and `evaluation` questions.
+    """
+
+    folder: Path
+    model: str
+    questions: str
+    reasoning: str
+    finetune: FinetuneSettings
+    data: DataSettings
+    splits: Mapping[str, Sequence[str]]
+
+    def label(self, step: int) -> ModelLabel:
+        """Return what records say of a checkpoint."""
+        how = self.finetune
+        sizes: dict[str, Any] = {"rank": how.rank, "alpha": how.alpha, "learning_rate": how.learning_rate, "batch_size": how.batch_size}
+        length: dict[str, Any] = {"epochs": how.epochs, "epoch_steps": how.steps, "num_training": self.data.num_training}
+        recipe = Recipe(**sizes, **length, training_shots=how.shots, reasoning=self.reasoning)
+        return ModelLabel(self.folder.name, how.targets, how.loss, step, how.seed, self.data.data_seed, self.model, recipe)
+
+    def steps(self, which: str) -> list[int]:
+        """Return checkpoints: `all` planned ones, the `last` one, or those of steps separated by commas."""
+        planned = checkpoints.planned(self.folder, self.finetune.total_steps, self.finetune.checkpoint_every)
+        if not planned:
+            raise InputError(f"{self.folder} has no checkpoints yet; finish lsa-jax lm finetune first")
+        if which in {ALL, LAST}:
+            return planned if which == ALL else planned[-1:]
+        chosen = [checks.as_count("checkpoints", int(checks.as_number("checkpoints", one))) for one in which.split(",")]
+        for step in set(chosen) - set(checkpoints.steps(self.folder)):
+            raise InputError(f"{self.folder} has no checkpoint of step {step}; it has {checkpoints.steps(self.folder)}")
+        return chosen
+
+
+def read_run(folder: Path) -> Run:
+    """Read what a run was made of.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: if the folder holds no run.
+    """
+    try:
+        told = store.load_json(folder / store.MANIFEST)["settings"]
+        parts = {name: str(told[name]) for name in ("model", "questions", "reasoning")}
+        settings, data = FinetuneSettings(**told["finetune"]), DataSettings(**told["data"])
+        return Run(folder, **parts, finetune=settings, data=data, splits=store.load_json(folder / experiment.SPLITS))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder} holds no run; pass a folder that lsa-jax lm finetune wrote") from None
+
+
+def material_of(runs: Sequence[Run], model: Path, data: Path, asked: DataSettings | None) -> Material:
+    """Read the tokenizer and the questions that runs were trained with, split as they were then.
+
+    Args:
+        runs: at least one.
+        model: the snapshot they began with.
+        data: the data they were trained on, wherever it lies now.
+        asked: settings of the data that were given, if some were.
+
+    Returns:
+        The material, without reasoning, which evaluation does not need.
+
+    Raises:
+        InputError: if the runs were split differently, began with another model, or were trained on other data than is given or asked for.
+    """
+    numbers, questions, source = experiment.read_files(model, data)
+    digest, first = mmlu.digest(questions), runs[0]
+    for run in runs:
+        if run.questions != digest:
+            raise InputError(f"{run.folder} was trained on other questions than those of {data}: pass the data that it was trained on")
+        if run.splits != first.splits or run.data.category_map != first.data.category_map:
+            raise InputError(
+                f"{run.folder} and {first.folder} do not have the same training and evaluation questions: evaluate them one after the other"
+            )
+        check_base(run, model)
+    if asked is not None:
+        _check_asked(asked, first, questions)
+    return Material(numbers, splits.as_trained(questions, first.splits, first.data.category_map, source), {}, digest)
+
+
+def check_base(run: Run, model: Path) -> None:
+    """Refuse a snapshot that a run did not begin with.
+
+    Args:
+        run: the run.
+        model: the snapshot.
+
+    Raises:
+        InputError: if its weights, configuration or tokenizer are others.
+    """
+    if run.model != snapshot.fingerprint(model):
+        raise InputError(f"{run.folder} was fine-tuned from another model than {model}: pass the snapshot that it began with")
+
+
+def candidates(model: Path, runs: Sequence[Run], dtype: str, which: str, data_seed: int) -> list[evaluate.Candidate]:
+    """Return the base model and checkpoints of the runs.
 
     Args:
         model: the snapshot.
-        runs: folders of runs.
+        runs: the runs.
         dtype: of the computation.
+        which: checkpoints, see `Run.steps`.
+        data_seed: of the questions, which the base model is named by too.
 
     Returns:
         What to evaluate, loaded only when it is needed.
 
     Raises:
-        InputError: if a folder holds no run, one without checkpoints, or two have the same name.
+        InputError: if a run has no such checkpoints, or two have the same name.
     """
-    names = [run.name for run in runs]
+    names = [run.folder.name for run in runs]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two runs are called {name}; name the folders of runs that are evaluated together differently")
-    print_of = _fingerprint(model)
-    found = [evaluate.Candidate(ModelLabel(), print_of, lambda: snapshot.load(model, dtype=dtype).model)]
+    base = snapshot.fingerprint(model)
+    label = ModelLabel(data_seed=data_seed, model=base)
+    found = [evaluate.Candidate(label, base, lambda: snapshot.load(model, dtype=dtype).model)]
     for run in runs:
-        settings, data = run_settings(run)
-        adapted = functools.cache(functools.partial(_adapted, model, settings, dtype))
-        steps = checkpoints.planned(run, settings.total_steps, settings.checkpoint_every)
-        if not steps:
-            raise InputError(f"{run} has no checkpoints yet; finish lsa-jax lm finetune first")
-        for step in steps:
-            label = ModelLabel(run.name, settings.targets, settings.loss, step, settings.seed, data.data_seed)
-            text = f"{print_of} {dataclasses.asdict(settings)} {step}"
-            load = functools.partial(_restored, adapted, run, step)
-            found.append(evaluate.Candidate(label, hashlib.sha256(text.encode()).hexdigest()[:20], load))
+        adapted = functools.cache(functools.partial(_adapted, model, run.finetune, dtype))
+        for step in run.steps(which):
+            load = functools.partial(_restored, adapted, run.folder, step)
+            found.append(evaluate.Candidate(run.label(step), f"{base} {checkpoints.fingerprint(run.folder, step)}", load))
     return found
 
 
-def export_run(model: Path, run: Path, step: int | None, out: Path, dtype: str) -> Path:
+def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: str) -> Path:
     """Write a checkpoint of a run as a snapshot.
 
     Args:
         model: the snapshot it began with.
-        run: folder of the run.
+        folder: of the run.
         step: which checkpoint; the last one by default.
         out: folder of the new snapshot.
         dtype: what its weights are stored in.
@@ -64,31 +172,25 @@ def export_run(model: Path, run: Path, step: int | None, out: Path, dtype: str) 
         The folder.
 
     Raises:
-        InputError: if there is no such run or checkpoint.
+        InputError: if there is no such run or checkpoint, or it began with another model.
+        DivergedError: if the checkpoint's weights are no finite numbers.
     """
-    settings, _ = run_settings(run)
-    chosen = checkpoints.last(run) if step is None else step
-    adapted = _restored(functools.partial(_adapted, model, settings, "float32"), run, chosen)
-    return export.export(model, out, export.merged(adapted, experiment.adapter_of(settings)), dtype)
+    run = read_run(folder)
+    check_base(run, model)
+    export.check_free(out)
+    chosen = checkpoints.last(folder) if step is None else step
+    adapted = _restored(functools.partial(_adapted, model, run.finetune, "float32"), folder, chosen)
+    return export.export(model, out, export.merged(adapted, experiment.adapter_of(run.finetune)), dtype)
 
 
-def run_settings(run: Path) -> tuple[FinetuneSettings, DataSettings]:
-    """Read the settings of a run.
-
-    Args:
-        run: its folder.
-
-    Returns:
-        How it was fine-tuned, and on which questions.
-
-    Raises:
-        InputError: if the folder holds no run.
-    """
-    try:
-        recorded = store.load_json(run / store.MANIFEST)["settings"]
-        return FinetuneSettings(**recorded["finetune"]), DataSettings(**recorded["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{run} holds no run; pass a folder that lsa-jax lm finetune wrote") from None
+def _check_asked(asked: DataSettings, run: Run, questions: Sequence[mmlu.Question]) -> None:
+    """Refuse settings of the data that are not those of a run."""
+    reasoning = training_examples.load_reasoning(asked.reasoning, questions) if asked.reasoning else {}
+    same = asked.reasoning is None or experiment.reasoning_digest(reasoning) == run.reasoning
+    if not same or dataclasses.replace(asked, reasoning=None) != run.data:
+        raise InputError(
+            f"{run.folder} was trained with {run.data}, asked for is {asked}: leave these settings out, they are read from the run"
+        )
 
 
 def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Qwen2:
@@ -102,12 +204,3 @@ def _restored(adapted: Callable[[], Qwen2], run: Path, step: int) -> Qwen2:
     model = adapted()
     checkpoints.restore(run, step, model)
     return model
-
-
-def _fingerprint(model: Path) -> str:
-    """A digest of the weights of a snapshot."""
-    digest = hashlib.sha256()
-    for path in snapshot.weight_files(model):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:20]

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import prompts
+from lsa_jax.lm import development, prompts
+from lsa_jax.lm.chat_template import END
 from lsa_jax.lm.examples import Example
 from lsa_jax.lm.mmlu import Question
 from lsa_jax.lm.schedule import Draw
 from lsa_jax.lm.splits import by_subject, draw_shots
-from lsa_jax.lm.tokenizer import END, Tokenizer
+from lsa_jax.lm.tokenizer import Tokenizer
 
 
 def batches(
@@ -60,7 +61,7 @@ def training_example(tokenizer: Tokenizer, question: Question, shots: Sequence[Q
     Returns:
         Token numbers of the prompt and of the response with its end of turn.
     """
-    prompt = prompts.chat_prompt(question, [(one, response_text(one, reasoning)) for one in shots])
+    prompt = prompts.chat_prompt(question, [(one, response_text(one, reasoning)) for one in shots], tokenizer.chat)
     return Example(tokenizer.encode(prompt), tokenizer.encode(response_text(question, reasoning) + END))
 
 
@@ -68,7 +69,7 @@ def load_reasoning(path: Path, questions: Sequence[Question]) -> dict[str, str]:
     """Read reasoning: JSON lines with `question` (its text or its identifier) and `reasoning`, which ends in "Answer: X".
 
     Args:
-        path: the file.
+        path: the file, or the folder of lm-eval's development questions, which bring their own.
         questions: what it may be about.
 
     Returns:
@@ -79,6 +80,8 @@ def load_reasoning(path: Path, questions: Sequence[Question]) -> dict[str, str]:
     """
     known = {name: one for one in questions for name in (one.question.strip(), one.identifier)}
     found: dict[str, str] = {}
+    if path.is_dir():
+        return {one.identifier: text for one, text in development.load(path).items() if one.identifier in known}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,9 +1,9 @@
 """The figure of the language-model experiment: few-shot against zero-shot accuracy, in and out of domain."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,36 +21,42 @@ TARGET_COLORS = {"qkv": VERMILION, "v": BLUE, "q": ORANGE, "k": GREEN, "qk": PUR
 LOSS_LOOKS = {"zero_shot": ("-", "o", "zero-shot loss"), "mixture": ("--", "s", "zero-shot + few-shot")}
 OTHER_LOOKS = [(":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v")]
 NORMAL_QUANTILE = 1.96
+SEEDS = ["seed", "data_seed"]
+RECIPE = ("model", "rank", "alpha", "learning_rate", "training_shots", "batch_size", "epochs", "epoch_steps", "num_training", "reasoning")
+"""What tells models apart, and what must not differ in one figure."""
 
 
-def plot_zero_against_few(accuracies: pd.DataFrame, few_shots: int) -> Figure:
+def plot_zero_against_few(accuracies: pd.DataFrame, few_shots: int, asked: Mapping[str, str] | None = None) -> Figure:
     """Draw few-shot accuracy against zero-shot accuracy, a path from the base model over the checkpoints of each run.
 
-    A path is the mean over seeds; its last checkpoint is a filled mark with 95 % intervals in both directions, the others are open ones
-    with thin intervals. Dotted lines are the accuracies of the base model.
+    A path is the mean over models; its last checkpoint is a filled mark, the others are open ones, and small dots are the last checkpoints
+    of the single models. Dotted lines are the accuracies of the base model. How well changes are known is for
+    `lsa_jax.plotting.changes.plot_changes` to show.
 
     Args:
-        accuracies: a row a setting with the columns targets, loss, step, domain (`in` or `out`), category, shots, accuracy,
-            question_error, seed_error and num_seeds, see `lsa_jax.lm.accuracy.accuracy`; of one method and format. A panel is drawn for
-            each category.
+        accuracies: a row a model with the columns targets, loss, step, domain (`in` or `out`), category, shots and accuracy, see
+            `lsa_jax.lm.accuracy.by_model`; of one method, format and recipe. A panel is drawn for each category.
         few_shots: number of shots on the vertical axis.
+        asked: what is asked without shots in each category, where that is something else than with them.
 
     Returns:
-        The figure.
+        The figure; no axis goes below 0 or above 1.
 
     Raises:
-        InputError: if there are no such accuracies, or none of the base model.
+        InputError: if there are no such accuracies, none of the base model, or some of several recipes.
     """
     points = _points(accuracies, few_shots)
     panels = list(dict.fromkeys(sorted(zip(points["domain"], points["category"], strict=True), key=lambda one: one[0] != "in")))
     looks = _looks(points)
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(FULL_WIDTH, 2.9), squeeze=False, layout="constrained")
+        figure = Figure(figsize=(FULL_WIDTH, 3.1), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)
         for one, (domain, category) in zip(axes[0], panels, strict=True):
             chosen = points[(points["domain"] == domain) & (points["category"] == category)]
             _draw_panel(one, chosen, looks)
-            one.set_title(f"{CATEGORY_TITLES.get(category, category)} ({DOMAINS.get(domain, domain)})")
-            one.set_xlabel("zero-shot accuracy")
+            one.set(xlim=_limits(points["accuracy_zero"]), ylim=_limits(points["accuracy_few"]))
+            one.set_title(f"{category_title(category)} ({DOMAINS.get(domain, domain)})")
+            one.set_xlabel(f"zero-shot accuracy, {asked[category]}" if asked else "zero-shot accuracy")
         axes[0][0].set_ylabel(f"{few_shots}-shot accuracy")
         handles = [
             Line2D([], [], color=color, linestyle=line, marker=mark, markersize=4, label=name) for color, line, mark, name in looks.values()
@@ -60,14 +66,47 @@ def plot_zero_against_few(accuracies: pd.DataFrame, few_shots: int) -> Figure:
     return figure
 
 
+def category_title(category: str) -> str:
+    """Return how a category is called in a figure."""
+    return CATEGORY_TITLES.get(category, category)
+
+
+def interval(table: pd.DataFrame) -> np.ndarray:
+    """Compute half widths of 95 % intervals: normal over questions and Student's over models, joined as independent.
+
+    Args:
+        table: with question_error, seed_error and num_seeds, see `lsa_jax.lm.accuracy.accuracy`.
+
+    Returns:
+        One a row.
+    """
+    count = table["num_seeds"].to_numpy()
+    seeds = half_width(table["seed_error"].to_numpy(float) * np.sqrt(count), count)
+    return np.hypot(NORMAL_QUANTILE * np.nan_to_num(table["question_error"].to_numpy(float)), np.nan_to_num(seeds))
+
+
+def check_alike(table: pd.DataFrame) -> None:
+    """Refuse to draw together what was measured in several ways, or models of several recipes.
+
+    Args:
+        table: of accuracies or changes.
+
+    Raises:
+        InputError: if they differ; the message says in what.
+    """
+    tuned = table[table["targets"] != BASE]
+    for name in ("method", "format", *RECIPE):
+        values = (tuned if name in RECIPE else table)[name].unique() if name in table else []
+        if len(values) > 1:
+            told = f"{name.replace('_', ' ')}s ({', '.join(sorted(map(str, values)))})"
+            raise InputError(f"the accuracies are of several {told}: draw one at a time, for example with --select {name}={values[0]}")
+
+
 def _points(accuracies: pd.DataFrame, few_shots: int) -> pd.DataFrame:
-    """A row a model and category, with accuracies and half widths of intervals for both numbers of shots."""
-    for name in ("method", "format"):
-        if name in accuracies and accuracies[name].nunique() > 1:
-            raise InputError(f"the accuracies are of several {name}s ({', '.join(sorted(accuracies[name].unique()))}): draw one at a time")
-    table = accuracies.assign(interval=_interval(accuracies))
-    keys = ["domain", "category", "targets", "loss", "step"]
-    sides = [table[table["shots"] == shots].set_index(keys)[["accuracy", "interval"]] for shots in (0, few_shots)]
+    """A row a model, step and category, with accuracies for both numbers of shots."""
+    check_alike(accuracies)
+    keys = ["domain", "category", "targets", "loss", "step", *SEEDS]
+    sides = [accuracies[accuracies["shots"] == shots].set_index(keys)[["accuracy"]] for shots in (0, few_shots)]
     points = pd.merge(*sides, left_index=True, right_index=True, suffixes=("_zero", "_few")).reset_index().sort_values("step")
     if points.empty or few_shots == 0:
         found = ", ".join(str(shots) for shots in sorted(accuracies["shots"].unique()))
@@ -80,11 +119,10 @@ def _points(accuracies: pd.DataFrame, few_shots: int) -> pd.DataFrame:
     return points
 
 
-def _interval(table: pd.DataFrame) -> np.ndarray:
-    """Half widths of 95 % intervals: normal over questions and Student's over seeds, joined as independent."""
-    count = table["num_seeds"].to_numpy()
-    seeds = half_width(table["seed_error"].to_numpy() * np.sqrt(count), count)
-    return np.hypot(NORMAL_QUANTILE * table["question_error"].to_numpy(), np.nan_to_num(seeds))
+def _limits(values: pd.Series) -> tuple[float, float]:
+    """Ends of an axis: around all values, within 0 and 1."""
+    margin = 0.02 + 0.05 * float(values.max() - values.min())
+    return max(0.0, float(values.min()) - margin), min(1.0, float(values.max()) + margin)
 
 
 def _looks(points: pd.DataFrame) -> dict[tuple[str, str], tuple[Any, Any, str, str]]:
@@ -100,28 +138,24 @@ def _looks(points: pd.DataFrame) -> dict[tuple[str, str], tuple[Any, Any, str, s
 
 
 def _draw_panel(axes: Axes, points: pd.DataFrame, looks: dict[tuple[str, str], tuple[Any, Any, str, str]]) -> None:
-    """Draw the base model and the path of every run."""
-    base = points[points["targets"] == BASE].iloc[0]
+    """Draw the base model and the path of every run, with the single models at its end."""
+    sides = ["accuracy_zero", "accuracy_few"]
+    base = points.loc[points["targets"] == BASE, sides].mean()
     axes.axvline(base["accuracy_zero"], color="0.7", linestyle=":", linewidth=0.8, zorder=0)
     axes.axhline(base["accuracy_few"], color="0.7", linestyle=":", linewidth=0.8, zorder=0)
     for (target, loss), (color, line, mark, _) in looks.items():
-        path = points[(points["targets"] == target) & (points["loss"] == loss)]
-        if path.empty:
+        models = points[(points["targets"] == target) & (points["loss"] == loss)]
+        if models.empty:
             continue
-        x, y = ([base[name], *path[name]] for name in ("accuracy_zero", "accuracy_few"))
-        axes.plot(x, y, color=color, linestyle=line, linewidth=1.0, zorder=2)
-        _draw_crosses(axes, path.iloc[:-1], {"color": color, "marker": mark, "markersize": 2.5, "markerfacecolor": "white", "alpha": 0.35})
-        _draw_crosses(axes, path.iloc[-1:], {"color": color, "marker": mark, "markersize": 5, "zorder": 4})
-    _draw_crosses(axes, base.to_frame().T, {"color": BLACK, "marker": "*", "markersize": 9, "zorder": 5})
+        path = models.groupby("step")[sides].mean()
+        x, y = ([base[name], *path[name]] for name in sides)
+        axes.plot(x, y, color=color, linestyle=line, linewidth=1.0, zorder=2, clip_on=False)
+        look: dict[str, Any] = {"color": color, "marker": mark, "clip_on": False}
+        axes.plot(x[1:-1], y[1:-1], linestyle="none", markersize=3, markerfacecolor="white", markeredgewidth=0.6, zorder=3, **look)
+        axes.plot(x[-1:], y[-1:], markersize=6, zorder=4, **look)
+        last = models[models["step"] == models["step"].max()]
+        axes.plot(last[sides[0]], last[sides[1]], linestyle="none", markersize=2.5, alpha=0.6, zorder=3, **look)
+    axes.plot(*base[sides], color=BLACK, marker="*", markersize=9, linestyle="none", zorder=5, clip_on=False)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
-
-
-def _draw_crosses(axes: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:
-    """Draw points with their intervals in both directions, cut at 0 and 1."""
-    values = {side: points[f"accuracy_{side}"].to_numpy(float) for side in ("zero", "few")}
-    widths = {side: points[f"interval_{side}"].to_numpy(float) for side in values}
-    cut = {side: np.minimum(widths[side], [values[side], 1 - values[side]]) for side in values}
-    drawn: dict[str, Any] = {"xerr": cut["zero"], "yerr": cut["few"], "linestyle": "none", "elinewidth": 0.6, "markeredgewidth": 0.7}
-    axes.errorbar(values["zero"], values["few"], **drawn, **look)

@@ -13,6 +13,13 @@ from lsa_jax import store
 from lsa_jax.lm.mmlu import LETTERS, Question
 
 WORDS = ["law", "moral", "war", "king", "court", "duty", "atom", "cell", "force", "wave", "market", "mind", "norm", "truth", "claim", "act"]
+TEMPLATE = (
+    "{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+    "<|im_end|>\n' }}{%- endif %}\n"
+    "{%- for message in messages %}\n    {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\n{%- endfor %}\n"
+    "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\n' }}\n{%- endif %}\n"
+)
+"""A chat template that writes what Qwen2.5's does without tools."""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -28,7 +35,7 @@ def write_tokenizer(folder: Path) -> Path:
     lines = [f"The following are multiple choice questions (with answers) about {word}.\n\nA. {word}\nAnswer: {word}" for word in WORDS]
     backend.train_from_iterator(lines * 5, trainer)
     backend.save(str(folder / "tokenizer.json"))
-    store.save_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>", "chat_template": "{{'<|im_start|>'}}"})
+    store.save_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>", "chat_template": TEMPLATE})
     return folder / "tokenizer.json"
 
 

@@ -3,18 +3,21 @@
 import contextlib
 import importlib.util
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import cyclopts
 import numpy as np
 import pandas as pd
 import pytest
 import qwen
-from fakes import make_questions, write_parquet, write_tokenizer
+from fakes import TEMPLATE, make_questions, write_parquet, write_tokenizer
 
 from lsa_jax import cli, exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, extra, running, snapshot, tiny
+from lsa_jax.lm import checkpoints, extra, records, running, snapshot, tiny
 
 SUBJECTS = ["philosophy", "astronomy", "sociology", "anatomy"]
 QUESTIONS = ["--num-training", "8", "--num-evaluation", "4"]
@@ -30,6 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("files")
     data = write_parquet(root / "mmlu", make_questions(SUBJECTS, 20), "test")
     model = tiny.write_snapshot(root / "model", 0, vocab_size=512, num_layers=1, tokenizer=write_tokenizer(root / "tokenizer"))
+    (model / "chat_template.jinja").write_text(TEMPLATE)
     return ["--model", str(model), "--data", str(data)]
 
 
@@ -63,22 +67,37 @@ def test_the_whole_experiment(
 
     out = tmp_path / "records"
     evaluation = ["--shots", "0", "--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet"]
-    assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, *QUESTIONS, "--out", out, *evaluation) == exit_codes.DONE
+    assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", out, *evaluation) == exit_codes.DONE
     assert lsa_jax("lm", "figure", out, "--shots", "1") == exit_codes.DONE
     numbers = pd.read_parquet(out / "figure.parquet")
     assert sorted(numbers[["targets", "step", "shots", "category"]].itertuples(index=False, name=None)) == sorted(
         (targets, step, shots, category)
         for (targets, step), shots, category in itertools.product((("base", 0), ("v", 2), ("v", 4)), (0, 1), ("humanities", "stem"))
     )
-    with pytest.raises(InputError, match=r"was trained on the questions of .*give the same settings of the data"):
-        lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", out, *evaluation)
+    with pytest.raises(InputError, match=r"was trained with .*num_training=8.*leave these settings out, they are read from the run"):
+        lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--num-training", "9", "--out", out, *evaluation)
+
+    assert set(pd.read_parquet(out / "figure.parquet").query("targets == 'v'")[["rank", "learning_rate"]].itertuples(index=False)) == {
+        (4, 0.01)
+    }
+    told = capsys.readouterr().out
+    assert "share of each letter, and probability of the four together" in told
+    assert lsa_jax("lm", "figure", out, "--shots", "1", "--select", "learning_rate=1e-2") == exit_codes.DONE
+    with pytest.raises(InputError, match="no fine-tuned model has rank '8'; there are 4"):
+        lsa_jax("lm", "figure", out, "--shots", "1", "--select", "rank=8")
+    last = ["--shots", "0", "--dtype", "float32", "--quiet", "--checkpoints", "last"]
+    assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", tmp_path / "last", *last) == exit_codes.DONE
+    assert set(records.load_records(tmp_path / "last")["step"]) == {0, 4}
+    assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", tmp_path / "third", *last[:-1], "3") == exit_codes.DONE
+    assert set(records.load_records(tmp_path / "third")["step"]) == {0, 3}
 
     merged = tmp_path / "merged"
     assert lsa_jax("lm", "export", tmp_path / "v-mixture", *files[:2], "--out", merged, "--dtype", "float32") == exit_codes.DONE
     tokens = qwen.random_tokens(0, (1, 6))
     ours, before = (qwen.our_logits(snapshot.load(Path(folder)).model, tokens) for folder in (merged, files[1]))
     assert np.abs(ours - before).max() > 1e-3
-    assert (merged / "tokenizer.json").read_bytes() == (Path(files[1]) / "tokenizer.json").read_bytes()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (merged / name).read_bytes() == (Path(files[1]) / name).read_bytes()
 
 
 def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,13 +112,19 @@ def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, caps
 
 
 def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
-    run = ["lm", "finetune", "--out", tmp_path / "run", "--quiet"]
+    run = ["lm", "finetune", "--out", tmp_path / "run", "--rank", "4", "--quiet"]
     for flags, message in (
         ([*files, *QUESTIONS, "--targets", "w"], "targets 'w' matches no projection"),
         ([*files, *QUESTIONS, "--loss", "few"], "unknown loss 'few'"),
+        ([*files, *QUESTIONS, "--data-seed", "-1"], "data_seed is -1"),
         ([*files, *QUESTIONS, "--accumulation", "3"], "batch_size 10 is no multiple of accumulation 3"),
         ([*files, "--num-evaluation", "4"], "there are 16 humanities questions to train on, 1000 are asked for"),
         ([*files[:2], "--data", tmp_path], "has no questions of the split test"),
+        ([*files, *QUESTIONS, "--accumulation", "0"], "accumulation is 0; it must be a whole number, at least 1"),
+        ([*files, *QUESTIONS, "--max-length", "20"], "an example has .* tokens, at most 20 are allowed: raise --max-length"),
+        ([*files, *QUESTIONS, "--max-length", "20", "--dry-run"], "an example has .* tokens, at most 20 are allowed"),
+        ([*files, *QUESTIONS, "--dry-run", "--memory-gb", "-1"], "memory_gb is -1"),
+        ([*files, *QUESTIONS, "--seed", "-1"], "seed is -1"),
     ):
         with pytest.raises(InputError, match=message):
             lsa_jax(*run, *flags)
@@ -113,6 +138,27 @@ def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"tunix is not installed; .*pip install 'lsa_jax\[lm\]'") as caught:
-        extra.require()
+    with (
+        pytest.raises(InputError, match=r"tunix is not installed; .*pip install -e '\.\[lm\]' in the checkout") as caught,
+        extra.importing(),
+    ):
+        pytest.fail("imported")
     assert "\n" not in str(caught.value)
+
+
+def test_a_signal_during_imports_ends_the_process_though_it_is_swallowed() -> None:
+    code = (
+        "import os, signal\nfrom lsa_jax.lm import extra\nextra.PACKAGES = ()\n"
+        "with extra.importing():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n    except BaseException:\n        pass\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == exit_codes.INTERRUPTED
+
+
+def test_several_runs_and_shots_are_read_and_none_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    flags = ["lm", "evaluate", "a", "~/b", "--model", "m", "--data", "d", "--out", "o"]
+    _, bound, _ = cli.app.parse_args([*flags, "--shots", "0", "--shots", "5"], exit_on_error=False, print_error=False)
+    assert bound.args == (Path("a").absolute(), Path("/home/somebody/b"))
+    assert bound.arguments["shots"] == (0, 5)
+    with pytest.raises(cyclopts.UnknownOptionError, match="--empty-shots"):
+        lsa_jax(*flags, "--empty-shots")

@@ -9,9 +9,10 @@ import pytest
 
 from lsa_jax import exit_codes
 from lsa_jax.lm import demo, demo_command, symbols
+from lsa_jax.lm.accuracy import accuracy
 from lsa_jax.lm.demo_settings import DemoSettings
 
-SMALL = DemoSettings(1, ("v",), ("mixture",), pretraining_steps=4, pretraining_batch=4, epochs=2, steps=2, batch_size=4, questions=8)
+SMALL = DemoSettings(1, 0, ("v",), ("mixture",), pretraining_steps=4, pretraining_batch=4, epochs=2, steps=2, batch_size=4, questions=8)
 
 
 @contextlib.contextmanager
@@ -76,13 +77,14 @@ def test_the_quick_preset_draws_the_figure(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(demo_command, "stop_signals", never)
     assert demo_command.run("quick", tmp_path, quiet=True) == exit_codes.DONE
     assert "accuracy, zero-shot and 12-shot" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} >= {"figure.pdf", "figure.png", "accuracies.parquet", "accuracies.csv", "run.json"}
+    written = {"figure.pdf", "figure_paths.png", "figure.parquet", "figure_changes.csv", "run.json"}
+    assert {path.name for path in tmp_path.iterdir()} >= written
 
 
 @pytest.mark.slow
 def test_what_fine_tuning_on_everything_robustly_does(tmp_path: Path) -> None:
     settings = DemoSettings(seeds=1, targets=("qkv",), losses=("zero_shot",))
-    numbers = demo.run(settings, tmp_path, lambda *_: None, lambda: False)
+    numbers = accuracy(demo.run(settings, tmp_path, lambda *_: None, lambda: False))
     inside = numbers[numbers["domain"] == "in"].set_index(["targets", "step", "shots"])["accuracy"]
     last = settings.epochs * settings.steps
     assert inside["base", 0, 0] < 0.3

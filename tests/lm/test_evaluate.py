@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import make_questions, write_tokenizer
 from tunix.models.qwen2.model import Qwen2
@@ -51,19 +52,20 @@ def test_letters_end_to_end(model: Qwen2, numbers: Tokenizer, made: splits.Split
 
     candidates = [Candidate(ModelLabel(), "a", load), Candidate(TUNED, "b", load)]
     arguments = numbers, made, pool, PROTOCOL, tmp_path
-    found = evaluate.evaluate(candidates, *arguments, lambda done, total: seen.append((done, total)))
+    found, diverged = evaluate.evaluate(candidates, *arguments, lambda done, total: seen.append((done, total)))
+    assert diverged == []
     assert seen == [(done, 6) for done in range(1, 7)]
     assert len(loaded) == 2
     assert found.groupby(["run", "shots", "evaluation_seed"]).size().to_dict() == {
         (run, shots, seed): 8 for run in ("base", "v-0") for shots, seed in ((0, 0), (1, 0), (1, 1))
     }
     assert set(found["domain"] + found["category"]) == {"inhumanities", "outstem"}
-    again = evaluate.evaluate(candidates, *arguments)
+    again, _ = evaluate.evaluate(candidates, *arguments)
     assert len(loaded) == 2
     columns = list(found.columns)
     assert records.load_records(tmp_path).sort_values(columns).to_numpy().tolist() == again.sort_values(columns).to_numpy().tolist()
     next(tmp_path.iterdir()).unlink()
-    assert evaluate.evaluate(candidates, *arguments).equals(found)
+    assert evaluate.evaluate(candidates, *arguments)[0].equals(found)
     assert len(loaded) == 3
     evaluate.evaluate([Candidate(ModelLabel(), "other weights", load)], *arguments)
     assert len(loaded) == 4
@@ -71,7 +73,7 @@ def test_letters_end_to_end(model: Qwen2, numbers: Tokenizer, made: splits.Split
 
 def test_records_are_the_scores_of_the_prompts(model: Qwen2, numbers: Tokenizer, made: splits.Splits, tmp_path: Path) -> None:
     pool = splits.by_subject(made.rest)
-    found = evaluate.evaluate([Candidate(ModelLabel(), "a", lambda: model)], numbers, made, pool, PROTOCOL, tmp_path)
+    found, _ = evaluate.evaluate([Candidate(ModelLabel(), "a", lambda: model)], numbers, made, pool, PROTOCOL, tmp_path)
     rows = found[(found["shots"] == 1) & (found["evaluation_seed"] == 1)].set_index("question")
     texts = [prompts.evaluation_prompt(one, splits.draw_shots(one, pool, 1, 1), "plain") for one in made.evaluation]
     scores = scoring.choice_log_likelihoods(model, [numbers.encode(text) for text in texts], prompts.letter_tokens(numbers, "plain"), 8)
@@ -127,10 +129,15 @@ def test_generation_end_to_end(
     monkeypatch.setattr(generation.Generator, "sample", lambda *_, num_samples, **__: [[text] * (num_samples - 1) + ["?"] for text in said])
     protocol = Protocol(method="generation", format="plain", shots=(0,), seeds=(0, 1), num_samples=4)
     pool = splits.by_subject(made.rest)
-    found = evaluate.evaluate([Candidate(ModelLabel(), "a", lambda: model)], numbers, made, pool, protocol, tmp_path)
+    found, _ = evaluate.evaluate([Candidate(ModelLabel(), "a", lambda: model)], numbers, made, pool, protocol, tmp_path)
     assert len(found) == 16
     assert set(found["correct"]) == {0.75}
     assert set(found["unparsed"]) == {0.25}
+    stored = pd.concat(pd.read_parquet(path) for path in tmp_path.glob(f"*{records.TEXTS_SUFFIX}"))
+    assert sorted(stored["text"]) == sorted(2 * [one for text in said for one in (*[text] * 3, "?")])
+    assert stored[stored["text"] == "?"]["letter"].isna().all()
+    answers = {one.identifier: one.letter for one in made.evaluation}
+    assert (stored["letter"].dropna() == stored["question"].map(answers)[stored["letter"].notna()]).all()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,9 @@ def test_generation_end_to_end(
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"num_samples": 0}, "num_samples is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"shots": ()}, "there are no shots: give --shots at least once"),
+        ({"seeds": (-1,)}, "seeds is -1"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:

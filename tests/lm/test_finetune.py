@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ def test_steps_after_the_last_checkpoint_are_made_again_after_a_crash(folder: Pa
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, other)
     assert metrics.read(tmp_path / metrics.FILE) == before
+
+
+def test_a_full_disk_is_one_line_and_other_errors_are_not_hidden(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(message: str) -> Callable[..., None]:
+        def train(*_: object) -> None:
+            raise ValueError(message)
+
+        return train
+
+    monkeypatch.setattr(finetune.PeftTrainer, "train", fails("RESOURCE_EXHAUSTED: writing: No space left on device [source ...]"))
+    with pytest.raises(OSError, match=r"cannot be written .*: free some space and run the same command to go on"):
+        train(folder, tmp_path)
+    monkeypatch.setattr(finetune.PeftTrainer, "train", fails("another"))
+    with pytest.raises(ValueError, match="another"):
+        train(folder, tmp_path)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(folder: Path) -> None:

@@ -9,10 +9,11 @@ from fakes import make_questions, write_parquet, write_tokenizer
 
 lm_eval = pytest.importorskip("lm_eval")
 
+import harness  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
 
 from lsa_jax.errors import InputError  # noqa: E402
-from lsa_jax.lm import harness, mmlu, prompts, scoring, snapshot, tiny, tokenizer  # noqa: E402
+from lsa_jax.lm import mmlu, prompts, scoring, snapshot, tiny, tokenizer  # noqa: E402
 
 SUBJECTS = ["high_school_physics", "philosophy"]
 VOCABULARY = 512

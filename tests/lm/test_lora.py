@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import qwen
+import safetensors
 from flax import nnx
 from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import export, finetune, lora, snapshot, tiny
+from lsa_jax.lm.divergence import DivergedError
 
 RANK, ALPHA = 4, 8.0
 SETS = {
@@ -108,6 +110,24 @@ def test_merged_export_is_loaded_by_transformers_and_by_us(base: snapshot.Snapsh
     np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
 
 
+def test_a_full_disk_is_one_line(base: snapshot.Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(snapshot, "save_file", full)
+    with pytest.raises(OSError, match=r"model\.safetensors cannot be written .*No space left.*free some space"):
+        export.export(base.path, tmp_path / "merged", export.merged(base.model))
+    assert not list((tmp_path / "merged").glob("*.safetensors"))
+
+
+def test_what_is_no_number_is_not_exported(base: snapshot.Snapshot, tmp_path: Path) -> None:
+    tensors = export.merged(base.model)
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] * np.nan
+    with pytest.raises(DivergedError, match=r"model\.norm\.weight of the merged model has NaN, infinity or .*; nothing is written"):
+        export.export(base.path, tmp_path / "merged", tensors)
+    assert not (tmp_path / "merged").exists()
+
+
 def test_export_in_bfloat16_keeps_its_type(base: snapshot.Snapshot, tmp_path: Path) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     folder = export.export(base.path, tmp_path / "half", export.merged(base.model), "bfloat16")
@@ -120,6 +140,7 @@ def test_export_in_bfloat16_keeps_its_type(base: snapshot.Snapshot, tmp_path: Pa
     [
         (lambda: lora.Adapter("w_proj"), r"'w_proj' matches no projection such as layers/0/attn/q_proj; pass one of qkv"),
         (lambda: lora.Adapter("("), r"'\(' is no regular expression .*pass one of qkv"),
+        (lambda: lora.Adapter("v", 1000), "rank is 1000; a projection of targets 'v' has width 32: take at most that"),
         (lambda: lora.Adapter("v", 0), "rank is 0; it must be a whole number, at least 1"),
         (lambda: lora.Adapter("v", 8, 0.0), "alpha is 0; it must not be zero"),
     ],

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -64,6 +65,11 @@ def change(column: str, value: object) -> Callable[[Path], None]:
     return write
 
 
+def drop_rows(folder: Path) -> None:
+    path = folder / "anatomy" / "test-00000-of-00001.parquet"
+    pd.read_parquet(path).iloc[:0].to_parquet(path)
+
+
 def write_text(text: str) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         (folder / "anatomy" / "test-00000-of-00001.parquet").unlink()
@@ -83,7 +89,22 @@ def write_text(text: str) -> Callable[[Path], None]:
         (write_text("question,A,B,C,D\n"), "row 0 has 5 columns"),
         (write_text("question,a,b,c,d,E\n"), "row 0 has the answer"),
         (write_text('"question,a,b,c,d,A\n'), "no readable CSV file"),
-        (write_text(""), "no questions of the split test"),
+        (write_text(""), "anatomy_test.csv is empty"),
+        (write_text("question,a,b,c,d,AB\n"), "row 0 has the answer 'AB'"),
+        (write_text("question,a,b,c,d,BCD\n"), "row 0 has the answer 'BCD'"),
+        (write_text(" ,a,b,c,d,A\n"), "row 0 has an empty question"),
+        (write_text("que\x00stion,a,b,c,d,A\n"), r"row 0 has the character '\\x00'"),
+        (change("choices", "ABCD"), "row 0 has the choices 'ABCD'; an MMLU question has a list of four texts"),
+        (change("choices", None), "row 0 has the choices None"),
+        (change("choices", ["a", None, "c", "d"]), "row 0 has None where a text is wanted"),
+        (change("question", None), "row 0 has None where a text is wanted"),
+        (change("question", ""), "row 0 has an empty question"),
+        (change("subject", "virology"), "row 0 has the subject 'virology' in the folder of anatomy"),
+        (change("answer", True), "row 0 has the answer True"),
+        (change("answer", None), "row 0 has the answer None"),
+        (change("answer", 1.0), "row 0 has the answer 1.0"),
+        (change("question", "\ufeffWhich?"), "row 0 has the character"),
+        (drop_rows, "test-00000-of-00001.parquet is empty"),
     ],
 )
 def test_damaged_data_is_one_clear_line(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -92,6 +113,19 @@ def test_damaged_data_is_one_clear_line(tmp_path: Path, damage: Callable[[Path],
     with pytest.raises(InputError, match=message) as caught:
         mmlu.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_question(tmp_path: Path) -> None:
+    questions = make_questions(["anatomy"], 2)
+    path = write_csv(tmp_path, questions, "test") / "test" / "anatomy_test.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert set(mmlu.load(tmp_path)) == set(questions)
+
+
+def test_the_digest_sees_answers_and_no_order() -> None:
+    first, second = make_questions(["anatomy"], 2)
+    other = mmlu.Question(first.subject, first.question, first.choices, (first.answer + 1) % 4)
+    assert mmlu.digest([first, second]) == mmlu.digest([second, first, first]) != mmlu.digest([other, second])
 
 
 def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
@@ -163,6 +197,30 @@ def test_splits_depend_on_the_seed_alone() -> None:
     assert {one.identifier for one in made.evaluation} != {one.identifier for one in other.evaluation}
     first, second = (splits.split(ALL, seed, num_training=20, num_evaluation=5, evaluated=["stem"]).training for seed in (3, 4))
     assert {one.identifier for one in first} != {one.identifier for one in second}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data_seed": -1}, "data_seed is -1; it must be a whole number, at least 0"),
+        ({"num_training": 0}, "num_training is 0; it must be a whole number, at least 1"),
+        ({"num_evaluation": -3}, "num_evaluation is -3"),
+    ],
+)
+def test_counts_that_make_no_split_are_refused(settings: dict[str, int], message: str) -> None:
+    given: dict[str, Any] = {"data_seed": 0, **settings}
+    with pytest.raises(InputError, match=message):
+        splits.split(ALL, **given)
+
+
+def test_splits_as_trained_do_not_ask_what_was_trained_on() -> None:
+    made = splits.split(ALL, 0, num_training=20, num_evaluation=10)
+    recorded = {"training": [one.identifier for one in made.training], "evaluation": [one.identifier for one in made.evaluation]}
+    assert splits.as_trained(ALL[::-1], recorded) == made
+    again = mmlu.Question("anatomy", made.training[0].question, made.training[0].choices, 0)
+    assert splits.as_trained([*ALL, again], recorded).rest == made.rest
+    with pytest.raises(InputError, match="of the run is not in the data: pass the data that it was trained on"):
+        splits.as_trained([one for one in ALL if one != made.training[3]], recorded)
 
 
 def test_training_questions_are_among_the_trainable() -> None:

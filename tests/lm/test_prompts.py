@@ -10,7 +10,7 @@ from fakes import make_questions, write_tokenizer
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import prompts, schedule, tokenizer, training_examples
+from lsa_jax.lm import chat_template, prompts, schedule, tokenizer, training_examples
 from lsa_jax.lm.mmlu import Question
 
 SPRING = Question("high_school_physics", " What pulls? ", ("mass", "time", "both", "none"), 0)
@@ -82,8 +82,8 @@ def test_the_chat_format_is_the_one_a_template_gives() -> None:
         "{{ '<|im_start|>assistant\n' }}"
     )
     turns = [("user", "a"), ("assistant", "b"), ("user", "c\n")]
-    messages = [{"role": role, "content": text} for role, text in [("system", tokenizer.SYSTEM_MESSAGE), *turns]]
-    assert tokenizer.chat(turns) == jinja2.Template(written, keep_trailing_newline=True).render(messages=messages)
+    messages = [{"role": role, "content": text} for role, text in [("system", chat_template.SYSTEM_MESSAGE), *turns]]
+    assert chat_template.qwen_chat(turns) == jinja2.Template(written, keep_trailing_newline=True).render(messages=messages)
 
 
 def test_special_tokens_are_one_number_each_and_nothing_is_added(numbers: tokenizer.Tokenizer) -> None:
@@ -114,6 +114,17 @@ def test_letters_are_what_follows_the_prompt(numbers: tokenizer.Tokenizer, forma
         (CHAT, "As a rule, mass.", None),
         (CHAT, "Answer: E", None),
         ("Say something.", "B", None),
+        (CHAT, "The answer is (B).", "B"),
+        (CHAT, "The correct answer is: **C. both**", "C"),
+        (CHAT, "**C**", "C"),
+        (CHAT, "Mass pulls.\n\n**C. both**\n\nTime does not.", "C"),
+        (CHAT, "so $\\boxed{D}$", "D"),
+        (CHAT, "The answer is not A, the answer is B", "B"),
+        (CHAT, "A man pulls.", None),
+        (PLAIN, " A mass", None),
+        (PLAIN, " A", "A"),
+        (CHAT, "The answer is A matter of taste", None),
+        (CHAT, "The answer is Because", None),
     ],
 )
 def test_answers_are_read(prompt: str, completion: str, letter: str | None) -> None:

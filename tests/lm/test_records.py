@@ -1,5 +1,6 @@
 """Records and accuracies: columns, files that are whole or not there, and errors over questions, subjects and seeds."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import records
-from lsa_jax.lm.accuracy import accuracy, changes, clustered_error
-from lsa_jax.lm.records import ModelLabel
+from lsa_jax.lm.accuracy import accuracy, answers, changes, clustered_error
+from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.records import ModelLabel, Recipe
 
 TUNED = ModelLabel("v-0", "v", "zero_shot", 20, 0, 0)
 COLUMNS = (
-    "run targets loss step seed data_seed evaluation_seed domain category subject question shots method format correct unparsed "
+    "run targets loss step seed data_seed model rank alpha learning_rate training_shots batch_size epochs epoch_steps num_training "
+    "reasoning evaluation_seed domain category subject question shots method format correct unparsed share_A share_B share_C share_D mass "
     "log_likelihood_A log_likelihood_B log_likelihood_C log_likelihood_D answer"
 )
 
@@ -49,6 +52,54 @@ def test_two_choices_leave_the_other_columns_empty() -> None:
     assert table[["log_likelihood_C", "log_likelihood_D"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_no_answer(wrong: float) -> None:
+    scores = np.full((3, 4), -1.0)
+    scores[1] = wrong
+    with pytest.raises(DivergedError, match="1 of 3 questions have log-likelihoods that are no finite numbers"):
+        records.score_records(TUNED, questions(3), scores, [0, 0, 0], shots=0, format="chat")
+
+
+def test_equal_likelihoods_are_shared() -> None:
+    scores = np.log([[0.2, 0.2, 0.2, 0.2], [0.3, 0.1, 0.3, 0.1], [0.4, 0.1, 0.3, 0.1]])
+    table = records.score_records(TUNED, questions(3), scores, [0, 2, 1], shots=0, format="chat")
+    assert table["correct"].tolist() == [0.25, 0.5, 0.0]
+    assert table["share_A"].tolist() == [0.25, 0.5, 1.0]
+    assert table["unparsed"].tolist() == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose(table["mass"], [0.8, 0.8, 0.9])
+
+
+def test_models_of_another_recipe_are_another_accuracy() -> None:
+    labels = [dataclasses.replace(TUNED, recipe=Recipe(learning_rate=rate)) for rate in (1e-5, 1e-3)]
+    found = accuracy(records.join([scored(label, [True, ok]) for label, ok in zip(labels, (True, False), strict=True)]))
+    assert found.set_index("learning_rate")["accuracy"].to_dict() == {1e-5: 1.0, 1e-3: 0.5}
+
+
+def test_shares_of_letters_and_mass() -> None:
+    table = records.join([scored(TUNED, [True, True, True, False]), scored(TUNED, [True] * 4, shots=5)])
+    said = answers(table).set_index("shots")
+    assert said.loc[0, [f"share_{letter}" for letter in "ABCD"]].tolist() == [0.5, 0.25, 0.25, 0.0]
+    assert said.loc[0, [f"right_{letter}" for letter in "ABCD"]].tolist() == [0.25] * 4
+    assert said["mass"].to_dict() == pytest.approx(dict.fromkeys((0, 5), np.exp(-0.1) + 3 * np.exp(-9.0)))
+
+
+def test_one_flipped_bit_is_damage(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def compute() -> pd.DataFrame:
+        calls.append(1)
+        return scored(TUNED, [True, False] * 50)
+
+    records.save_part(tmp_path, {"part": 1}, compute)
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    place = content.find(b"humanities")
+    content[place] ^= 1
+    path.write_bytes(content)
+    records.save_part(tmp_path, {"part": 1}, compute)
+    assert len(calls) == 2
+
+
 def test_samples_count_by_their_share() -> None:
     samples = [["A", "A", "B", None], [None, None, None, None]]
     table = records.sample_records(TUNED, questions(2), samples, [0, 1], shots=5, format="plain")
@@ -71,7 +122,7 @@ def test_finished_parts_are_used_again_and_damaged_ones_are_not(tmp_path: Path) 
     (path,) = tmp_path.iterdir()
     assert pd.read_parquet(path).attrs["settings"] == settings
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match="is damaged: delete it"):
+    with pytest.raises(InputError, match="is damaged or of another version: delete it"):
         records.load_records(tmp_path)
     records.save_part(tmp_path, settings, compute)
     assert len(calls) == 2

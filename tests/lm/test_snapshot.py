@@ -1,6 +1,7 @@
 """Local snapshots: the same logits as transformers', and one clear line for whatever is wrong with the files."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,17 @@ def change_tensors(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarra
     return changed
 
 
+def change_index(weight_map: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+    return change
+
+
+def make_adapter(folder: Path) -> None:
+    (folder / "config.json").rename(folder / "adapter_config.json")
+
+
 def truncate(folder: Path) -> None:
     path = min(folder.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-100])
@@ -81,6 +93,21 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no size": (change_config(hidden_size=None), "hidden_size is None; it must be a positive whole number"),
     "sizes do not divide": (change_config(num_attention_heads=7), "do not divide each other"),
     "heads of another width": (change_config(head_dim=32), "head_dim is 32; only hidden_size / num_attention_heads is supported"),
+    "quantised": (change_config(quantization_config={"quant_method": "awq"}), "describes quantised weights"),
+    "scaling a text": (change_config(rope_scaling="yarn"), "rope_scaling is 'yarn'; it must be an object or null"),
+    "no norm": (change_config(rms_norm_eps=None), "rms_norm_eps is None; it must be a number above 0"),
+    "norm a text": (change_config(rms_norm_eps="1e-6"), "rms_norm_eps is '1e-6'; it must be a number above 0"),
+    "tied a text": (change_config(tie_word_embeddings="yes"), "this value of tie_word_embeddings"),
+    "base no number": (change_config(rope_theta=float("nan")), "rope_theta is nan; it must be a number above 1"),
+    "architectures an object": (change_config(architectures={"a": 1}), "describes {'a': 1}; only Qwen2ForCausalLM"),
+    "weight map a list": (change_index([]), "index.json has no weight_map from tensors to files"),
+    "weight map null": (change_index(None), "index.json has no weight_map from tensors to files"),
+    "fewer layers": (change_config(num_hidden_layers=1), r"has the tensor model.layers.1.* which config.json knows nothing of"),
+    "an adapter": (make_adapter, "holds an adapter .*pass the snapshot of the model it was trained on"),
+    "a weight no number": (
+        change_tensors(lambda tensors: {name: np.full_like(one, np.nan) for name, one in tensors.items()}),
+        "has NaN, infinity or a number too large to be squared in ",
+    ),
     "no base": (change_config(rope_theta=None), "rope_theta is None; it must be a number above 1"),
     "other sizes": (change_config(intermediate_size=256), r"has shape \(128, 64\), config.json says \(256, 64\)"),
     "more layers": (change_config(num_hidden_layers=3), r"has no tensor model.layers.2.* \(12 missing\)"),
@@ -108,6 +135,17 @@ def test_wrong_files_are_one_clear_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         snapshot.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_sees_weights_configuration_and_tokenizer(tmp_path: Path) -> None:
+    folders = [tiny.write_snapshot(tmp_path / str(number), 0) for number in range(4)]
+    same, weights, config, template = folders
+    change_tensors(lambda tensors: {name: one + 1 for name, one in tensors.items()})(weights)
+    change_config(rope_theta=99.0)(config)
+    (template / "chat_template.jinja").write_text("")
+    assert len({snapshot.fingerprint(folder) for folder in folders}) == 4
+    shutil.copytree(same, tmp_path / "elsewhere")
+    assert snapshot.fingerprint(tmp_path / "elsewhere") == snapshot.fingerprint(same)
 
 
 def test_missing_folder_and_unknown_type_are_one_clear_line(tmp_path: Path, folder: Path) -> None:
