@@ -31,7 +31,7 @@ class RiskEstimate:
 
 def empirical_risk(
     key: Key[Array, ""],
-    params: Params,
+    params: Any,
     problem: LinearRegression,
     task: Real[ArrayLike, " dim"],
     num_shots: ArrayLike,

@@ -33,7 +33,7 @@ def of(written: Any) -> Model:
     found = written.value if isinstance(written, Given) else written
     if isinstance(found, str):
         found = _defined(found) if ":" in found else BUILT_IN[checks.as_choice("model", found, tuple(BUILT_IN))]
-    if not isinstance(found, Model):
+    if isinstance(found, type) or not isinstance(found, Model):
         raise InputError(f"model is a {type(found).__name__}; it must have all that lsa_jax.models.Model names")
     return found
 

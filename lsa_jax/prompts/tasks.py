@@ -1,5 +1,8 @@
 """Drawing tasks from a prior."""
 
+import functools
+
+import jax
 from jaxtyping import Array, Float, Key
 
 from lsa_jax import checks
@@ -52,7 +55,13 @@ def sample_tasks(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Arr
     """
     require_prior(prior)
     count = checks.as_count("count", count)
-    tasks = prior.sample(key, count)
+    tasks = _draw(key, prior, count)
     if tasks.shape != (prior.dim, count):
         raise InputError(f"{type(prior).__name__}.sample gave shape {tasks.shape}; it must give ({prior.dim}, {count}), one task a column")
     return tasks
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _draw(key: Key[Array, ""], prior: TaskPrior, count: int) -> Float[Array, "..."]:
+    """What the prior's own sampler gives, as one compiled program."""
+    return prior.sample(key, count)
