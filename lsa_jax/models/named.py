@@ -33,8 +33,10 @@ def of(written: Any) -> Model:
     found = written.value if isinstance(written, Given) else written
     if isinstance(found, str):
         found = _defined(found) if ":" in found else BUILT_IN[checks.as_choice("model", found, tuple(BUILT_IN))]
-    if isinstance(found, type) or not isinstance(found, Model):
-        raise InputError(f"model is a {type(found).__name__}; it must have all that lsa_jax.models.Model names")
+    if isinstance(found, type):
+        raise InputError(f"model is the class {found.__name__}; it must be a model: make one, {found.__name__}()")
+    if not isinstance(found, Model):
+        raise InputError(f"model is a {type(found).__name__}; it must be a model, with all that lsa_jax.models.Model names")
     return found
 
 
