@@ -1,5 +1,6 @@
 """Covariances of the covariates: isotropic, diagonal and power-law spectra, and a random rotation of any of them."""
 
+import math
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import checks, precision
+from lsa_jax.errors import InputError
 from lsa_jax.normals import standard_normals
 
 
@@ -152,9 +154,15 @@ def parse(text: str, dim: int) -> tuple[str, Any]:
         case "diagonal":
             spectrum = [checks.as_number("diagonal entry", entry) for entry in rest.split(",")]
             checks.as_real("diagonal spectrum", np.array(spectrum), (dim,))
+            if min(spectrum) <= 0:
+                raise InputError(f"covariance is not positive definite: {text!r} has an entry that is not above 0")
             return name, spectrum
         case "rotated":
             parse(rest, dim)
             return name, rest
         case _:
-            return name, checks.as_number(f"{name} {'variance' if name == 'isotropic' else 'exponent'}", rest or "1")
+            number = checks.as_number(f"{name} {'variance' if name == 'isotropic' else 'exponent'}", rest or "1")
+            smallest = number if name == "isotropic" else float(dim) ** -number
+            if not math.isfinite(number) or (name == "power_law" and number < 0) or smallest < np.finfo(np.float32).tiny:
+                raise InputError(f"covariance is {text!r}; its variance must be above 0, its exponent at least 0 and not so large")
+            return name, number
