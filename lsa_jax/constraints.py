@@ -73,21 +73,19 @@ def argmin_projector(
         >>> argmin_projector(jax.random.key(0), zero_shot, params, lsa.models.LINEAR, "value", 1).diagonal().round(4).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    points = (start, *model.yardsticks(start, group))
 
-    def curvature(point: Any, one: Key[Array, ""]) -> Float[Array, "entries entries"]:
+    def curvature(point: Any) -> Float[Array, "entries entries"]:
         vector, put = model.acting(point, group)
-        return jax.hessian(lambda moved: loss(one, put(moved)))(vector)
 
-    def add(totals: list[Array], index: Array) -> tuple[list[Array], None]:
-        one = jax.random.fold_in(key, index)
-        return [total + curvature(point, one) for total, point in zip(totals, points, strict=True)], None
+        def add(total: Float[Array, "entries entries"], index: Array) -> tuple[Float[Array, "entries entries"], None]:
+            return total + jax.hessian(lambda moved: loss(jax.random.fold_in(key, index), put(moved)))(vector), None
 
-    vector = model.acting(start, group)[0]
-    with precision.in_force():
         zero = jnp.zeros((vector.size, vector.size), vector.dtype)
-        totals, _ = jax.lax.scan(add, [zero] * len(points), jnp.arange(batches))
-        return _null_space_projector(*(total / batches for total in totals))
+        return jax.lax.scan(add, zero, jnp.arange(batches))[0] / batches
+
+    points = jax.tree.map(lambda *leaves: jnp.stack(leaves), start, *model.yardsticks(start, group))
+    with precision.in_force():
+        return _null_space_projector(*jax.lax.map(curvature, points))
 
 
 def _null_space_projector(

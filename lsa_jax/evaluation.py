@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 from lsa_jax import checks, precision
 from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.errors import InputError
-from lsa_jax.models import LINEAR, Model
+from lsa_jax.models import LINEAR, Model, Theory
 from lsa_jax.normals import standard_normals
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
@@ -52,9 +52,16 @@ def error_curves(
         raise InputError(f"model {model.name!r} has no exact risk: use simulated_curves")
     if isinstance(params, Params):
         require_same_dim(params, problem)
-    exact, shots = model.theory.risk, _as_shots(evaluation_shots, problem)
     tasks = checks.as_real("tasks", tasks, ("num_tasks", problem.dim))
-    return jax.vmap(lambda task: jax.vmap(lambda number: exact(problem, task)(params, number))(shots))(tasks)
+    return _exact_curves(model.theory, params, problem, tasks, _as_shots(evaluation_shots, problem))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _exact_curves(
+    theory: Theory, params: Any, problem: LinearRegression, tasks: Float[Array, "num_tasks dim"], shots: Float[Array, " num_shots"]
+) -> Float[Array, "num_tasks num_shots"]:
+    """Every error, as one compiled program."""
+    return jax.vmap(lambda task: jax.vmap(lambda number: theory.risk(problem, task)(params, number))(shots))(tasks)
 
 
 def simulated_curves(

@@ -150,7 +150,9 @@ def train(
     key = jax.random.fold_in(lineage.key, TRAINING_STREAM + regime.stream)
     run = training.train(key, objective(setting, lineage, regime, knobs, rows), start, optimizer, schedule(setting))
     diverged = run.diverged
-    if model.theory is not None:
+    if setting.gradient == "population":
+        diverged |= _above(lineage, run.first_loss, run.history[-1])
+    elif model.theory is not None:
         with contextlib.suppress(InputError):
             diverged |= _rose(setting, lineage, regime, knobs, start, run.params)
     return dataclasses.replace(run, diverged=diverged if parent is None else diverged | parent.diverged)
@@ -224,6 +226,10 @@ def _rose(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping[str
     """Whether the exact loss at the end of a run is above that at its start."""
     exact = objective(dataclasses.replace(setting, gradient="population"), lineage, dataclasses.replace(regime, within=None), knobs)
     aux = exact.prepare(lineage.key, start)
-    before, after = (exact.loss(lineage.key, params, 1.0, aux) for params in (start, end))
+    return _above(lineage, *(exact.loss(lineage.key, params, 1.0, aux) for params in (start, end)))
+
+
+def _above(lineage: Lineage, before: Float[Array, ""], after: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether a loss has risen by more than a tenth of what it was, beyond a small part of the labels' power."""
     power = jnp.sum((lineage.problem.root.T @ lineage.target_task) ** 2) + lineage.problem.noise_std**2
     return ~(after <= ABOVE * before + SLACK * power)

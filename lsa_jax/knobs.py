@@ -84,7 +84,7 @@ def declared(owner: Any) -> Mapping[str, Knob]:
     Example:
         >>> @dataclasses.dataclass
         ... class Oven:
-        ...     heat: float = knob(180.0, real(0), "traced", "temperature in °C")
+        ...     heat: float = knob(180.0, real(0.0), "traced", "temperature in °C")
         >>> declared(Oven)["heat"].label
         'temperature in °C'
     """

@@ -90,9 +90,10 @@ class State:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Trained:
-    """Outcome of a run: parameters, mean loss over each stride, and whether it diverged (then its parameters are not a result)."""
+    """Outcome of a run: parameters, loss of the first step, mean loss over each stride, and whether it diverged: then it is no result."""
 
     params: Any
+    first_loss: Float[Array, "*batch"]
     history: Float[Array, "*batch records"]
     diverged: Bool[Array, "*batch"]
 
@@ -238,7 +239,8 @@ def finish(settings: Settings, state: State, history: Float[Array, " records"]) 
     """
     params = state.average if settings.average_last else state.params
     finite = all_finite((history, params))
-    return Trained(params=params, history=history, diverged=~finite | (history[-1] > DIVERGENCE_FACTOR * state.first_loss))
+    diverged = ~finite | (history[-1] > DIVERGENCE_FACTOR * state.first_loss)
+    return Trained(params=params, first_loss=state.first_loss, history=history, diverged=diverged)
 
 
 def _restricted(objective: Objective, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -211,7 +211,7 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
     setting = Setting(dim=case.settings.dim, steps=steps, decay="constant", learning_rate=PUBLISHED_RATE, seed=case.settings.seed)
     lineage = Lineage(problem=case.problem, prior=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None)
     records = experiment.schedule(setting).num_records
-    parent = training.Trained(params=start, history=jnp.zeros(records), diverged=jnp.zeros((), bool))
+    parent = training.Trained(params=start, first_loss=jnp.zeros(()), history=jnp.zeros(records), diverged=jnp.zeros((), bool))
     known = {"fine_tuning_shots": case.settings.shots}
     return experiment.train(setting, lineage, Family.of().by_name[regime], known, parent).params
 

@@ -71,7 +71,7 @@ class Term:
     Example:
         >>> import lsa_jax as lsa
         >>> norm = Term("norm", lambda inputs, key, params, anchor: (inputs.chosen(params) ** 2).sum())
-        >>> gentle = lsa.Regime("gentle", train="all", loss={"zero_shot": 1.0, norm: 0.1})
+        >>> gentle = lsa.Regime(name="gentle", train="all", loss={"zero_shot": 1.0, norm: 0.1})
         >>> [term.name for term in gentle.terms]
         ['zero_shot', 'norm']
     """
