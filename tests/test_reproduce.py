@@ -105,7 +105,7 @@ def test_runs_that_diverge_are_reported_and_left_out(tmp_path: Path) -> None:
     "flags",
     [
         pytest.param("--optimizer adam", marks=pytest.mark.slow),
-        "--noise-std 0",
+        pytest.param("--noise-std 0", marks=pytest.mark.slow),
         "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
     ],
 )
@@ -122,6 +122,7 @@ def test_a_damaged_chunk_is_trained_again(small: tuple[run.Outcome, Path]) -> No
     np.testing.assert_allclose(again.claims["trained"], small[0].claims["trained"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_seeds_pretrained_to_a_local_minimum_are_reported_and_left_out(tmp_path: Path) -> None:
     settings = Settings(seed=4, seeds=4, steps=1500, gradient="population", dim=3, evaluation_shots=20, simulation_prompts=2000)
     outcome = run.reproduce(settings, tmp_path / "x", figure=False)
