@@ -22,7 +22,12 @@ ENTRIES_AT_ONCE = 2**20
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class RiskEstimate:
-    r"""Mean of independent squared errors and its standard error, the sample standard deviation over $\sqrt{\text{num prompts}}$."""
+    r"""Mean of independent squared errors and its standard error, the sample standard deviation over $\sqrt{\text{num prompts}}$.
+
+    Squared errors have heavy tails: an interval of 1.96 standard errors either side holds the mean in .75 to .98 of cases at 400 prompts,
+    in .93 to .97 at 10 000. Where the error is exact for every prompt, as at a minimiser of the zero-shot error under the projected
+    sampler, the standard error is 0 or rounding, and no yardstick.
+    """
 
     mean: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]

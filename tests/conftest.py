@@ -1,12 +1,32 @@
-"""Strict JAX for every test: float64 by default, no silent broadcasting between ranks, CPU unless a test asks for more."""
+"""Strict JAX for every test: float64 by default, no silent broadcasting between ranks, CPU unless a test asks for more.
+
+Most of the time of a test goes into compiling programs that run for milliseconds, so that LLVM optimises them lightly.
+"""
+
+import os
+from collections import Counter
 
 import jax
 import pytest
 
 import lsa_jax as lsa
 
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}"
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test marked `thinned(k)` leave every k-th one, from the first on, and mark the others slow."""
+    places: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("thinned")
+        if marker is not None:
+            test = str(item.path), item.name.partition("[")[0]
+            if places[test] % marker.args[0]:
+                item.add_marker(pytest.mark.slow)
+            places[test] += 1
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def configurations() -> list[Configuration]:
 DEFAULT_SUBSET = {(1, 2), (2, 0), (2, 20), (5, 1), (5, 20), (16, 5)}
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("sampler", ["projected", "tokens"])
 @pytest.mark.parametrize(
     "configuration",
@@ -70,6 +71,7 @@ def test_simulated_risk_agrees_with_the_exact_one(configuration: Configuration, 
     assert_agrees(float(estimate.mean), float(estimate.standard_error), exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_shots", [5, jnp.inf])
 def test_prior_risk_agrees_with_simulated_tasks(num_shots: float, problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
     prior = lsa.GaussianPrior(mean=0.3 * jnp.ones(5), covariance=lsa.covariances.power_law(5, 1.0))

@@ -49,6 +49,7 @@ CASES: dict[str, Callable[[jax.Array, jax.Array], object]] = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("case", CASES)
 def test_it_computes_what_vmap_does(case: str) -> None:
     function = CASES[case]

@@ -96,6 +96,7 @@ def test_the_regression_check_hears_a_fallen_ratio_only(tmp_path: Path, capsys: 
     assert "speedup of engine is 5" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_point_is_measured_beside_what_the_machine_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("PRODUCT_SIZE", 8), ("BLOCK", 64), ("NORMALS", 16), ("DRAWS", 2)):
         monkeypatch.setattr(limits, name, value)
@@ -129,6 +130,7 @@ def test_the_bench_command_tells_rates_and_writes_every_round(
     assert case["rate"] == 10 / statistics.median(case["seconds"])
 
 
+@pytest.mark.slow
 def test_what_the_bench_command_times_is_finite_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("STEPS", 2), ("PROMPTS", 50), ("TASKS", 3)):
         monkeypatch.setattr(bench, name, value)

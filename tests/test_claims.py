@@ -66,6 +66,7 @@ def test_a_rate_is_the_power_of_the_gap_and_none_without_one() -> None:
     assert math.isnan(cases.rate(np.nan * numbers, 4, 1.0) or 0.0)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("settings", SIZES, ids=lambda settings: f"d={settings.dim}")
 def test_the_table_of_the_paper_is_approached_at_whole_powers(settings: Settings) -> None:
     case = cases.prepare(settings)
@@ -79,6 +80,7 @@ def test_the_table_of_the_paper_is_approached_at_whole_powers(settings: Settings
                 assert power is None or power < -0.9
 
 
+@pytest.mark.slow
 def test_rates_of_the_isotropic_case_are_those_of_the_closed_forms() -> None:
     case = cases.prepare(QUICK)
     for regime, expected in (("pretrained", -2), ("value", -1), ("value_auxiliary", None)):
@@ -86,6 +88,7 @@ def test_rates_of_the_isotropic_case_are_those_of_the_closed_forms() -> None:
         assert cases.rate(by_context - limit, 5, case.size) == (expected if expected is None else pytest.approx(expected, abs=1e-3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["pretrained", "full", "value", "value_auxiliary", "break-even", "value minimiser", "value_auxiliary scale"]
 )
@@ -96,6 +99,7 @@ def test_claims_hold_with_a_precise_simulation(name: str) -> None:
         assert finding.standard_error is not None or "across" in finding.case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pretraining optimum", "where full ends", "zero-shot minimisers", "a minimiser that keeps ICL"])
 def test_minimisers_are_minima_and_are_reached(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minimisers, "STARTS", 4)
@@ -153,6 +157,7 @@ def test_members_of_both_families_are_no_accident() -> None:
         assert lsa.population_risk(moved, case.problem, case.target_task, 0) > 0.251
 
 
+@pytest.mark.slow
 def test_dropped_assumptions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "LAWS", {"Rademacher": lsa.prompts.rademacher})
     monkeypatch.setattr(sensitivity, "STEPS", (100,))

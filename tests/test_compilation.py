@@ -11,6 +11,7 @@ import lsa_jax as lsa
 from lsa_jax import covariances, objectives, optima, optimizers, prompts, regimes, training
 
 
+@pytest.mark.slow
 def test_one_compile_serves_a_grid_of_noise_shots_seeds_and_learning_rates() -> None:
     settings = training.Settings(steps=4)
 
@@ -72,10 +73,11 @@ EAGER: dict[str, Callable[[jax.Array, jax.Array], object]] = {
     "pooled prompts": lambda key, task: objectives.pooled_prompts(POOL, 4)(key, PARAMS, 4),
     "empirical_risk": lambda key, task: lsa.empirical_risk(key, PARAMS, PROBLEM, task, 4, 16),
     "value_auxiliary": lambda key, task: optima.value_auxiliary(PARAMS, PROBLEM, task, 4),
-    "full": lambda key, task: optima.full(PROBLEM, task, None, PARAMS),
+    "full": lambda key, task: optima.full(PROBLEM, task, None, optima.pretrained(PROBLEM, SPHERE, 4)),
 }
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", EAGER)
 def test_public_functions_called_one_by_one_compile_nothing_again(name: str) -> None:
     compiled: list[str] = []

@@ -35,6 +35,7 @@ def setting(unit: float, dtype: type) -> tuple[lsa.LinearRegression, jax.Array, 
     return problem, general.astype(dtype), antisymmetric.astype(dtype)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("batch_size", [None, 1, 64])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("unit", [1e-2, 1.0])
@@ -53,6 +54,7 @@ def test_a_small_symmetric_part_is_seen_beside_a_large_antisymmetric_one() -> No
     np.testing.assert_allclose(found, np.diag([0.0] * (DIM + 1) + [1.0]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_single_prompts_suffice_in_many_dimensions() -> None:
     problem = lsa.LinearRegression(covariance=jnp.eye(80), noise_std=0.3)
     query_key = lsa.optima.pretrained(problem, lsa.SpherePrior(dim=80), 100).query_key

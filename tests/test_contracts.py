@@ -17,7 +17,10 @@ from lsa_jax.setting import Setting
 OWN = lsa.Regime(name="own", train="query_key", loss={"zero_shot": 1.0, "few_shot": 0.5, "prior": 0.5, "l2_sp": 0.1})
 FAMILY = Family.of([OWN])
 NAMES = [regime.name for regime in FAMILY.regimes]
-CASES = [("linear", "population"), ("linear", "sampled"), ("softmax", "sampled")]
+CASES = [
+    ("linear", "population"),
+    *(pytest.param(case, marks=pytest.mark.slow) for case in (("linear", "sampled"), ("softmax", "sampled"))),
+]
 
 
 def setting(model: str, gradient: str, seed: Any) -> Setting:
@@ -38,7 +41,7 @@ def lineage_of(model: str, gradient: str, seed: Any) -> dict[str, Any]:
     return trained
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: " ".join(case))
+@pytest.fixture(scope="module", params=CASES, ids=" ".join)
 def trained(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """A model's name, its lineages of two seeds in one batch, and that of the second seed alone."""
     model, gradient = request.param
@@ -73,8 +76,10 @@ def test_only_the_trainable_set_moves(name: str, trained: Trained) -> None:
     assert any(not np.array_equal(old, new) for moves, old, new in leaves if moves)
 
 
-@pytest.mark.parametrize(("model", "gradient"), CASES)
-def test_what_a_sweep_saves_is_what_it_measures(model: str, gradient: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_what_a_sweep_saves_is_what_it_measures(case: tuple[str, str], tmp_path: Path) -> None:
+    model, gradient = case
     grid = {
         "model": model,
         "gradient": gradient,

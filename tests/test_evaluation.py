@@ -29,6 +29,7 @@ def test_task_has_the_size_and_the_cosine_asked_for(cosine: float, anisotropic: 
         np.testing.assert_allclose(task, cosine * target, atol=1e-12)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("cosine", [-1.0, -0.5, 0.0, 0.5, 1.0])
 def test_damage_is_flat_for_value_and_grows_with_the_angle_for_value_auxiliary(cosine: float, anisotropic: lsa.LinearRegression) -> None:
     target = jnp.array([1.0, -2.0, 0.5, 0.0])
@@ -63,6 +64,7 @@ def test_simulated_curves_lie_around_the_exact_ones(problem: lsa.LinearRegressio
     assert len(np.unique(simulated.mean)) == 10, "every error has draws of its own"
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("sampler", ["projected", "tokens"])
 def test_estimate_is_the_mean_of_exactly_the_prompts_asked_for(
     sampler: str, problem: lsa.LinearRegression, pretrained: lsa.Params, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,7 @@ def test_exact_and_simulated_agree(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("±") == 8
 
 
+@pytest.mark.slow
 def test_an_own_objective_is_swept_by_its_weight(tmp_path: Path) -> None:
     lsa.run_sweep(spec_of("own_objective"), tmp_path)
     frame = lsa.load(tmp_path).frame
@@ -36,6 +37,7 @@ def test_an_own_objective_is_swept_by_its_weight(tmp_path: Path) -> None:
     assert len(lsa.plotting.plot_sweep(numbers, "weight_ewc").axes) == 1
 
 
+@pytest.mark.slow
 def test_an_own_axis_branches_from_one_pretrained_model(tmp_path: Path) -> None:
     lsa.run_sweep(spec_of("own_axis"), tmp_path)
     frame = lsa.load(tmp_path).frame
@@ -45,6 +47,7 @@ def test_an_own_axis_branches_from_one_pretrained_model(tmp_path: Path) -> None:
     assert frame.loc[frame["regime"] == "full", "replayed_shots"].isna().all()
 
 
+@pytest.mark.slow
 def test_an_own_prior_has_exact_values_where_it_has_moments(tmp_path: Path) -> None:
     lsa.run_sweep(spec_of("own_prior"), tmp_path)
     assert set(lsa.load(tmp_path).frame["metric"]) == {"risk", "optimum_risk"}

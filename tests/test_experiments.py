@@ -75,6 +75,7 @@ def test_the_large_sweep_is_large() -> None:
     assert max(max(map(int, block["dim"])) for block in read.blocks) == 256
 
 
+@pytest.mark.slow
 def test_similarity_runs(tmp_path: Path) -> None:
     draw_smoke("similarity", tmp_path)
 

@@ -31,6 +31,7 @@ def test_batches_of_any_depth_hold_what_each_matrix_gives(function: Callable[...
         np.testing.assert_allclose(mapped(matrices), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "rank"), [(inverse, 4), (pseudo_inverse, 4), (pseudo_inverse, 2)])
 def test_derivatives_are_those_of_jax(function: Callable[..., jax.Array], rank: int) -> None:
     def entry(apply: Callable[..., jax.Array], factor: jax.Array) -> jax.Array:

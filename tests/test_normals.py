@@ -32,6 +32,7 @@ DRAWS: dict[str, Callable[[type], object]] = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", DRAWS)
 @pytest.mark.parametrize("x64", [True, False])
 def test_float32_draws_are_those_of_float64_rounded(name: str, x64: bool) -> None:

@@ -42,6 +42,7 @@ def norm(tree: lsa.Params) -> float:
     return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_shots", [1, 20, jnp.inf])
 @pytest.mark.parametrize("prior", PRIORS)
 def test_pretrained_optimum_is_stationary_and_a_minimum(prior: str, num_shots: float, anisotropic: lsa.LinearRegression) -> None:
@@ -97,6 +98,7 @@ def minimise(risk: Callable[[Any], jax.Array], start: Any, steps: int) -> jax.Ar
     return risk(params)
 
 
+@pytest.mark.slow
 def test_no_optimisation_from_a_random_start_goes_below_the_pretrained_optimum() -> None:
     problem = lsa.LinearRegression(covariance=lsa.covariances.power_law(3, 0.5), noise_std=0.3)
     prior = lsa.GaussianPrior(mean=jnp.zeros(3), covariance=jnp.eye(3))
@@ -108,6 +110,7 @@ def test_no_optimisation_from_a_random_start_goes_below_the_pretrained_optimum()
     assert 1 <= (reached < best + 1e-6).sum() < 32, "some reach it, some end in a spurious local minimum"
 
 
+@pytest.mark.slow
 def test_every_published_initialisation_reaches_the_pretrained_optimum(problem: lsa.LinearRegression) -> None:
     prior = lsa.SpherePrior(dim=5)
     best = float(lsa.prior_risk(optima.pretrained(problem, prior, 20), problem, prior, 20))
@@ -199,6 +202,15 @@ def test_gradient_flow_of_all_parameters_ends_at_the_conserved_scale(sign: float
     assert np.sign(scale) == sign
     np.testing.assert_allclose(run.params.value[-1, 1:-1], scale * task, atol=0.005)
     np.testing.assert_allclose(run.params.query_key[0, 0], 1 / scale, rtol=0.005)
+
+
+def test_the_scale_is_refused_from_a_start_that_is_not_pretrained(problem: lsa.LinearRegression) -> None:
+    value, query_key = jax.random.normal(jax.random.key(0), (2, 7, 7))
+    start = lsa.Params(value=value, query_key=query_key)
+    for call in (optima.conserved_scale, lambda problem, task, start: optima.full(problem, task, start=start)):
+        with pytest.raises(ValueError, match=r"start has 9.% of its squares outside v_y .*: train it, or give a scale"):
+            call(problem, jnp.ones(5), start)
+    assert jnp.isnan(jax.jit(optima.conserved_scale)(problem, jnp.ones(5), start))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -313,6 +325,7 @@ def test_few_shot_limits_of_the_paper(regime: str, sign: int, anisotropic: lsa.L
     assert zero_shot == pytest.approx(limits.zero_shot_target, abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("single", ["start", "problem", "task"])
 def test_mixed_floating_types_give_the_wider_one(single: str, problem: lsa.LinearRegression, target_task: jax.Array) -> None:
     given = {"start": optima.pretrained(problem, lsa.SpherePrior(dim=5), 20), "problem": problem, "task": target_task}

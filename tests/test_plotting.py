@@ -245,10 +245,11 @@ def test_a_regime_without_a_closed_form_has_points_only() -> None:
 
 
 def test_a_single_cell_is_drawn_in_one_column() -> None:
+    before = plt.get_fignums()
     figure = plotting.plot_sweep(plotting.sweep_numbers(records(seeds=1), "evaluation_shots"), "evaluation_shots")
     figure.draw_without_rendering()
     assert figure.get_figwidth() == plotting.COLUMN_WIDTH
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == before
 
 
 @pytest.mark.parametrize("against", ["evaluation_shots", "cosine", "fine_tuning_shots"])

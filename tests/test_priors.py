@@ -63,6 +63,7 @@ def random_params(seed: int, dim: int = 3) -> lsa.Params:
     return lsa.Params(value=value, query_key=query_key)
 
 
+@pytest.mark.slow
 def test_an_own_prior_is_trained_on_and_simulated() -> None:
     for sampler in ("projected", "tokens"):
         objective = lsa.regimes.stages("pretrained", objectives.fresh_prompts(PROBLEM, OWN, 64, sampler=sampler), 5)[0]
@@ -209,6 +210,7 @@ def polygon(corners: int, dtype: type = jnp.float64) -> lsa.FiniteTasks:
     return lsa.FiniteTasks(tasks=jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1).astype(dtype))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("corners", [4, 5, 12, 14, 100])
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
@@ -216,6 +218,7 @@ def test_a_regular_polygon_is_symmetric_at_any_scale(corners: int, scale: float,
     assert priors.is_symmetric(lsa.FiniteTasks(tasks=scale * polygon(corners, dtype).tasks))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(
     "tasks",
     [
@@ -236,6 +239,7 @@ def test_pools_that_are_not_symmetric_are_told_at_any_scale(tasks: np.ndarray) -
     assert np.isnan(traced[1:-1, 1:-1]).all()
 
 
+@pytest.mark.slow
 def test_optimum_of_a_pool_with_the_moments_of_a_symmetric_one_is_stationary() -> None:
     problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.3)
     pool = polygon(5)
@@ -243,6 +247,7 @@ def test_optimum_of_a_pool_with_the_moments_of_a_symmetric_one_is_stationary() -
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) < 1e-12
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("angle", [0.0, 0.3])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_small_tasks_of_a_pool_are_not_taken_for_rounding(angle: float, dtype: type) -> None:

@@ -26,6 +26,7 @@ def problem_in(dim: int) -> lsa.LinearRegression:
     return lsa.LinearRegression(covariance=covariance, noise_std=0.5)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("law", LAWS)
 def test_covariates_have_the_problem_s_covariance_whatever_their_law(law: str) -> None:
     problem, task = problem_in(3), jnp.array([1.0, -2.0, 0.5])
@@ -38,6 +39,7 @@ def test_covariates_have_the_problem_s_covariance_whatever_their_law(law: str) -
     np.testing.assert_allclose(x.T @ noise / len(x), 0, atol=error)
 
 
+@pytest.mark.slow
 def test_laws_differ_in_their_fourth_moment() -> None:
     kurtosis = {name: float((law(jax.random.key(1), (400_000,), jnp.float64) ** 4).mean()) for name, law in LAWS.items()}
     assert kurtosis["rademacher"] == 1
@@ -65,6 +67,7 @@ def test_prompt_holds_context_padding_and_query(num_shots: int) -> None:
     np.testing.assert_allclose(prompt.target, tokens[6, 1:-1] @ task)
 
 
+@pytest.mark.slow
 def test_padding_does_not_change_what_is_drawn() -> None:
     problem, task, key = problem_in(3), jnp.ones(3), jax.random.key(4)
     short = prompts.sample_prompt(key, problem, task, 3)
@@ -89,6 +92,7 @@ def test_prediction_does_not_see_the_target() -> None:
     assert target_slope == 1
 
 
+@pytest.mark.slow
 def test_pool_prompts_hold_pool_examples_only() -> None:
     pool = prompts.sample_pool(jax.random.key(0), problem_in(2), jnp.ones(2), 5)
     drawn = jax.vmap(lambda key: prompts.sample_pool_prompt(key, pool, 3))(jax.random.split(jax.random.key(1), 2000))
@@ -123,6 +127,7 @@ def test_tasks_have_the_moments_of_their_prior(prior: lsa.GaussianPrior | lsa.Sp
     np.testing.assert_allclose(tasks @ tasks.T / 200_000, second, atol=0.05)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("num_shots", [1, 2, 3, 20])
 @pytest.mark.parametrize("noise_std", [0.0, 0.5])
 def test_projected_context_has_the_law_of_the_tokens(num_shots: int, noise_std: float) -> None:
@@ -153,6 +158,7 @@ def test_projected_context_is_zero_without_examples_and_its_mean_with_infinitely
         np.testing.assert_allclose(drawn, jnp.full(3, wanted), atol=tolerance)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("num_shots", [0, 1, 2, 20])
 def test_projected_gradient_is_that_of_the_exact_risk(num_shots: int) -> None:
     problem, task = problem_in(2), jnp.array([0.5, -1.0])
@@ -169,6 +175,7 @@ def test_projected_gradient_is_that_of_the_exact_risk(num_shots: int) -> None:
         assert np.linalg.norm(error) < 0.03 * np.linalg.norm(truth)
 
 
+@pytest.mark.slow
 def test_gradient_is_finite_where_the_square_roots_vanish() -> None:
     problem = lsa.LinearRegression(covariance=jnp.eye(1), noise_std=0.0)
     flat = lsa.Params(value=jnp.zeros((3, 3)), query_key=jnp.eye(3))
@@ -189,6 +196,7 @@ def test_tokens_of_a_traced_or_infinite_number_of_shots_are_refused() -> None:
         prompts.sample_prompt(jax.random.key(0), problem, jnp.ones(2), 3, max_shots=2)
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_with_and_without_x64() -> None:
     def draws() -> list[np.ndarray]:
         key, tasks = jax.random.key(3), lsa.FiniteTasks(tasks=jnp.eye(5, dtype=jnp.float32))

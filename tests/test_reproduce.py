@@ -95,6 +95,7 @@ def test_another_run_in_the_folder_is_refused(small: tuple[run.Outcome, Path]) -
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_runs_that_diverge_are_reported_and_left_out(tmp_path: Path) -> None:
     result = call("reproduce", *FLAGS, "--learning-rate", 1e4, "--decay", "constant", "--out", tmp_path / "x")
     assert result.returncode == exit_codes.SOME_RUNS_FAILED, result.stderr
@@ -106,7 +107,10 @@ def test_runs_that_diverge_are_reported_and_left_out(tmp_path: Path) -> None:
     [
         pytest.param("--optimizer adam", marks=pytest.mark.slow),
         pytest.param("--noise-std 0", marks=pytest.mark.slow),
-        "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
+        pytest.param(
+            "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_settings_hold_as_well(flags: str, tmp_path: Path) -> None:
@@ -185,7 +189,8 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_goes_on_where_it_stopped(number: int, tmp_path: Path) -> None:
     flags = ["--seeds", "130", *FLAGS[2:-2], "--simulation-prompts", "200", "--no-figure", "--quiet"]
     out = tmp_path / "x"

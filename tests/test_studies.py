@@ -29,6 +29,7 @@ def assert_points_on_curves(curves: pd.DataFrame) -> None:
     assert len(points) < 20 or deviations.std() > 0.5
 
 
+@pytest.mark.slow
 def test_the_published_study_of_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "DIMENSIONS", (6,))
     curves = computed("pretrained")
@@ -38,6 +39,7 @@ def test_the_published_study_of_dimensions(monkeypatch: pytest.MonkeyPatch) -> N
     assert risk[4] > risk[0] > risk[5]
 
 
+@pytest.mark.slow
 def test_the_family_of_full_optima(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "FULL_SCALES", (0.3, 3.0))
     curves = computed("full")
@@ -46,6 +48,7 @@ def test_the_family_of_full_optima(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(zero_shot.to_numpy(), [[0.1, 0.1], [4.1, 4.1]], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_family_of_value_optima_and_its_best_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "VALUE_SCALES", (0.6, 0.7))
     curves = computed("value")
@@ -67,6 +70,7 @@ def test_damage_is_linear_in_the_cosine_and_points_lie_on_it(monkeypatch: pytest
     assert limit["y"].iloc[0] > limit["y"].iloc[-1]
 
 
+@pytest.mark.slow
 def test_damage_by_direction_is_that_of_single_tasks() -> None:
     curves = computed("directions")
     assert_points_on_curves(curves)
@@ -84,6 +88,7 @@ def test_paths_end_where_the_conserved_quantity_says(monkeypatch: pytest.MonkeyP
     assert len(studies.plot_paths(paths).axes) == 3
 
 
+@pytest.mark.slow
 def test_the_annealed_variant_comes_nearer_to_the_constrained_optimum_with_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trajectories, "ANNEALED_STEPS", (30, 3000))
     distance = computed("annealed").pivot_table(index="x", columns="line", values="y")
@@ -91,6 +96,7 @@ def test_the_annealed_variant_comes_nearer_to_the_constrained_optimum_with_more_
     assert (distance.loc[3000] < 1e-3).all()
 
 
+@pytest.mark.slow
 def test_phases_name_the_regime_of_the_least_risk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tradeoffs, "DIMENSIONS", (2, 5))
     monkeypatch.setattr(tradeoffs, "PHASE_SHOTS", np.array([2.0, 20.0, 60.0]))

@@ -69,6 +69,7 @@ def test_every_cell_is_there_once(whole: Path) -> None:
     assert commands.status(whole) == 0
 
 
+@pytest.mark.slow
 def test_a_seed_gets_what_it_gets_alone(whole: Path) -> None:
     setting = Setting(dim=2, steps=30, noise_std=0.5, seed=7)
     lineage = experiment.draw(setting, jnp.eye(2), lsa.SpherePrior(dim=2))
@@ -86,6 +87,7 @@ def test_results_do_not_depend_on_the_batch(whole: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(values(tmp_path / "other"), values(whole), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     traced = {"train": 0, "error_curves": 0}
 
@@ -106,6 +108,7 @@ def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path, monkey
     assert traced == {"train": 2 * 2, "error_curves": 2 * 2}
 
 
+@pytest.mark.slow
 def test_infinite_shots_simulation_and_saved_params(tmp_path: Path) -> None:
     grid = {**CLOSED, "seed": "0:2", "simulation_prompts": 4000, "test_tasks": ["target", 0.5], "pretraining_shots": "inf"}
     lsa.run_sweep(grid, tmp_path / "out", save_params=True)
@@ -152,6 +155,7 @@ def test_a_finished_sweep_computes_nothing_again(whole: Path) -> None:
     assert again.done == again.total == 48
 
 
+@pytest.mark.slow
 def test_a_file_cut_short_is_reported_and_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     lsa.run_sweep(CLOSED, out, seed_batch=8)
@@ -185,6 +189,7 @@ def test_one_flipped_bit_of_a_file_is_found_by_all_who_read_it(tmp_path: Path) -
     assert [path.read_bytes() for path in (tmp_path / "chunks").iterdir()] == [content]
 
 
+@pytest.mark.slow
 def test_cells_that_overflow_are_flagged(tmp_path: Path) -> None:
     progress = lsa.run_sweep({**CLOSED, "seed": "0:2", "noise_std": [0.1, 1e30], "dtype": "float32"}, tmp_path)
     frame = lsa.load(tmp_path).frame
@@ -193,6 +198,7 @@ def test_cells_that_overflow_are_flagged(tmp_path: Path) -> None:
     assert commands.status(tmp_path) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_without_one_model_at_the_minimum_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = write(tmp_path / "grid.toml", {**TINY, "steps": 1, "seed": "0:2"})
     given: dict[str, Any] = {"overrides": (), "resume": True, "seed_batch": "auto", "shard": "0/1", "distributed": (None, None, None)}
@@ -219,6 +225,7 @@ def test_status_tells_when_several_versions_computed_one_sweep(tmp_path: Path, c
     assert "jax 9." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_own_arrays_are_given_in_a_spec(tmp_path: Path) -> None:
     np.savez(tmp_path / "laws.npz", covariance=np.diag([2.0, 0.5]))
     named = {**CLOSED, "seed": "0:2", "noise_std": 0.1}
@@ -232,6 +239,7 @@ def test_own_arrays_are_given_in_a_spec(tmp_path: Path) -> None:
         assert lsa.load(tmp_path / name).frame["covariance"].iloc[0].startswith("matrix:")
 
 
+@pytest.mark.slow
 def test_odd_names_of_folders_work(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("lr:0.1", "[dim=2]", "~/x"):
@@ -249,6 +257,7 @@ def test_a_constraint_that_holds_to_second_order_only_is_warned_of() -> None:
         plan.plan(spec.read({"regime": "own", "regimes": own}))
 
 
+@pytest.mark.slow
 def test_a_process_leaves_the_damaged_files_of_others_alone(tmp_path: Path) -> None:
     lsa.run_sweep(CLOSED, tmp_path, seed_batch=4)
     last = max((tmp_path / "chunks").iterdir())
@@ -275,6 +284,7 @@ def test_files_that_another_process_takes_away_are_passed_over(tmp_path: Path, m
     assert len(folder.finished(digest)[0]) == before - 1
 
 
+@pytest.mark.slow
 def test_parameters_asked_for_later_are_computed(tmp_path: Path) -> None:
     lsa.run_sweep(CLOSED, tmp_path, seed_batch=8)
     progress = lsa.run_sweep(CLOSED, tmp_path, seed_batch=8, save_params=True)
@@ -283,6 +293,7 @@ def test_parameters_asked_for_later_are_computed(tmp_path: Path) -> None:
     assert not values(tmp_path).index.duplicated().any()
 
 
+@pytest.mark.slow
 def test_an_unfinished_sweep_is_to_be_run_again_even_if_cells_diverged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spent: list[int] = []
     grid = {**TINY, "learning_rate": 1e30, "regime": "pretrained"}
@@ -296,6 +307,7 @@ def test_an_unfinished_sweep_is_to_be_run_again_even_if_cells_diverged(tmp_path:
     assert "diverged          8" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_lineages_in_two_files_are_taken_once(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     lsa.run_sweep(CLOSED, one, seed_batch=8)
@@ -317,6 +329,7 @@ def test_another_sweep_and_other_files_are_refused(whole: Path, tmp_path: Path) 
         lsa.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_records_of_another_format_are_refused(tmp_path: Path) -> None:
     lsa.run_sweep(CLOSED, tmp_path / "out")
     (file,) = (tmp_path / "out" / "chunks").iterdir()
@@ -334,6 +347,7 @@ def test_shares_together_make_the_whole(whole: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(values(tmp_path / "out"), values(whole), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     real = compiled.Programs.run
@@ -350,6 +364,7 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.Monk
     assert progress.done == progress.total
 
 
+@pytest.mark.slow
 def test_batches_fit_the_memory_of_the_compiled_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     read = spec.read(TINY)
     (group,) = plan.plan(read)
@@ -374,6 +389,7 @@ def test_failed_chunks_are_noted_and_tried_again(tmp_path: Path, monkeypatch: py
     assert not Folder(tmp_path / "out").failures()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path: Path) -> None:
     grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:200"})
     limited = (
@@ -491,6 +507,7 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_writers_lose_nothing_and_leave_nothing_twice(rounds: int, tmp_path: Path) -> None:
     grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:1200"}), tmp_path / "out", tmp_path / "cache"

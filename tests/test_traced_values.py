@@ -46,6 +46,7 @@ def holds_nan(tree: object) -> list[bool]:
     return [bool(jnp.isnan(leaf).any()) for leaf in jax.tree.leaves(tree)]
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", OF_SHOTS)
 def test_traced_numbers_of_shots_out_of_range_leave_nan(name: str) -> None:
     largest, function = OF_SHOTS[name]

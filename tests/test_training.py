@@ -85,6 +85,7 @@ def test_stage_two_stays_in_the_argmin_set_of_stage_one(published: Published) ->
     np.testing.assert_allclose(after, before, rtol=1e-12)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_small_batches_know_the_argmin_set_as_well(batch_size: int, published: Published) -> None:
     problem, task, params = published
@@ -94,6 +95,7 @@ def test_small_batches_know_the_argmin_set_as_well(batch_size: int, published: P
     np.testing.assert_allclose(trained.value[-1, :-1], start.value[-1, :-1], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_argmin_set_is_known_for_an_ill_conditioned_covariance() -> None:
     single = jnp.float32
     problem = lsa.LinearRegression(covariance=lsa.covariances.power_law(16, 4.0).astype(single), noise_std=jnp.asarray(0.3, single))
@@ -115,6 +117,7 @@ def test_only_the_trainable_set_moves(trainable: str, published: Published) -> N
         assert np.array_equal(moved.query_key, params.query_key) == (trainable == "value")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("source", ["fresh", "tokens", "pool"])
 def test_sampled_fine_tuning_approaches_the_closed_form(source: str, published: Published) -> None:
     problem, task, params = published
@@ -143,6 +146,7 @@ def test_annealed_variant_weights_the_few_shot_loss_by_what_is_left_of_the_run(p
         np.testing.assert_allclose(loss, zero + (1 - fraction) * few, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_learning_rate_decay_and_averaging_remove_the_bias_of_constant_steps(published: Published) -> None:
     problem, _, _ = published
     prior = lsa.SpherePrior(dim=5)
@@ -163,6 +167,7 @@ def test_learning_rate_decay_and_averaging_remove_the_bias_of_constant_steps(pub
     assert excess("constant", 0.5) < constant / 4
 
 
+@pytest.mark.slow
 def test_average_of_the_last_iterates_is_their_mean(published: Published) -> None:
     problem, task, params = published
     objective = zero_shot(objectives.population_gradient(problem, task), "value")
@@ -195,6 +200,7 @@ def test_a_run_that_diverges_says_so(clip: bool, published: Published) -> None:
     assert not train(objective, params, settings).diverged
 
 
+@pytest.mark.slow
 def test_each_seed_alone_gives_what_it_gives_in_a_batch(published: Published) -> None:
     problem, _, _ = published
     objective = regimes.stages("pretrained", objectives.fresh_prompts(problem, lsa.SpherePrior(dim=5), 32), 20)[0]

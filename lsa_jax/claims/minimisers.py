@@ -151,7 +151,7 @@ def _flow(case: Case, start: Params) -> Params | None:
         method="LSODA",
         jac=lambda _, entries: -np.asarray(curvature(entries)),
         events=arrived,
-        rtol=1e-8,
-        atol=1e-10,
+        rtol=1e-10,
+        atol=1e-12,
     )
     return unravel(jnp.asarray(path.y[:, -1])) if path.status == 1 else None

@@ -7,6 +7,9 @@ from lsa_jax import checks, moments, precision
 from lsa_jax.errors import InputError
 from lsa_jax.problem import LinearRegression, Params, require_same_dim
 
+LARGEST_SHARE = 0.1
+"""Share of the squares of V's last row, or of Q where it acts, that may lie where a pretrained model has zeros."""
+
 
 def full(
     problem: LinearRegression,
@@ -33,7 +36,8 @@ def full(
         The minimiser.
 
     Raises:
-        ValueError: if the task or the scale is zero or not finite, shapes differ, or both `scale` and `start` are missing.
+        ValueError: if the task or the scale is zero or not finite, shapes differ, both `scale` and `start` are missing, or the scale is to
+            come from a start that is far from pretrained.
 
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, Theorem 4.3; docs/theory.md, equation (13).
@@ -129,7 +133,8 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     gradient step from a start with $v_x = 0$.
 
     **Assumes** a pretrained start, near $v = v_y e_y$ and Q zero but for a symmetric $Q_{xx}$: then the flow keeps to family (i). From
-    other starts it may end in family (ii), or in (i) with the other sign, and the number is meaningless; this is not checked.
+    other starts it may end in family (ii), or in (i) with the other sign. So a start more than a tenth of whose squares lie elsewhere is
+    refused.
 
     Args:
         problem: covariance of the covariates and label noise.
@@ -137,10 +142,10 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
         start: the parameters fine-tuning starts from.
 
     Returns:
-        The scale w.
+        The scale w; NaN where a traced start is far from pretrained.
 
     Raises:
-        ValueError: if the task is zero or shapes differ.
+        ValueError: if the task is zero, shapes differ, or the start is far from pretrained.
 
     References:
         docs/theory.md, equation (14).
@@ -154,6 +159,10 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     """
     task = checks.as_task("task", task, problem.dim, zero_allowed=False)
     require_same_dim(start, problem)
+    elsewhere = _elsewhere(start)
+    if checks.concrete(elsewhere) is not None and elsewhere > LARGEST_SHARE:
+        told = f"start has {elsewhere:.0%} of its squares outside v_y and the symmetric part of Q_xx"
+        raise InputError(f"{told}, and where its flow ends is known for pretrained models only: train it, or give a scale")
     acting = start.query_key[:-1, :-1]
     untouched = start.value[-1, -1] ** 2 - jnp.sum(start.query_key[-1, :-1] ** 2) - jnp.sum(((acting - acting.T) / 2) ** 2)
     square = _positive_root(jnp.sum(task**2), conserved_quantity(start) - untouched, jnp.ones((), task.dtype))
@@ -162,7 +171,14 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
         whitened_task = moments.of_task(task, problem.root).mean
         pull = (form[0, 0] + jnp.trace(form[1:, 1:])) * jnp.sum(whitened_task**2)
         pull += 2 * whitened_task @ form[1:, 1:] @ whitened_task
-    return jnp.where(pull < 0, -1, 1) * jnp.sqrt(square)
+    return jnp.where(elsewhere > LARGEST_SHARE, jnp.nan, jnp.where(pull < 0, -1, 1) * jnp.sqrt(square))
+
+
+def _elsewhere(params: Params) -> Float[Array, ""]:
+    """The larger share, of V's last row and of Q, of squared acting entries where a pretrained model has zeros."""
+    row, key, block = params.value[-1], params.query_key[:, :-1], params.query_key[1:-1, 1:-1]
+    kept = jnp.stack([row[-1] ** 2, jnp.sum(((block + block.T) / 2) ** 2)])
+    return jnp.max(1 - kept / jnp.stack([jnp.sum(row**2), jnp.sum(key**2)]))
 
 
 def _positive_root(square: Array, linear: Array, inverse_square: Array) -> Float[Array, ""]:

@@ -93,17 +93,20 @@ def _with_row(params: Params, row: Float[Array, " token"]) -> Params:
 
 
 def _row_derivatives(
-    params: Params, problem: LinearRegression, task: Float[Array, " dim"], query_weight: Real[ArrayLike, ""]
-) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
-    """Gradient and Hessian of the risk in the last row of V; the risk is quadratic there, so a Newton step is exact."""
+    params: Params, problem: LinearRegression, task: Float[Array, " dim"], query_weights: Real[Array, " weights"]
+) -> tuple[Float[Array, "weights token"], Float[Array, "weights token token"]]:
+    """Gradient and Hessian at each query weight of the risk in the last row of V, in which it is quadratic: a Newton step is exact."""
+    law, row = moments.of_task(task, problem.root), params.value[-1]
 
-    def risk(row: Float[Array, " token"]) -> Float[Array, ""]:
-        whitened = moments.whiten(_with_row(params, row), problem.root)
-        law = moments.of_task(task, problem.root)
-        return moments.squared_error(whitened, law, problem.noise_std, jnp.asarray(query_weight, row.dtype))
+    def derivatives(query_weight: Float[Array, ""]) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
+        def risk(row: Float[Array, " token"]) -> Float[Array, ""]:
+            return moments.squared_error(moments.whiten(_with_row(params, row), problem.root), law, problem.noise_std, query_weight)
+
+        gradient, change = jax.linearize(jax.grad(risk), row)
+        return gradient, jax.vmap(change)(jnp.eye(row.size, dtype=row.dtype))
 
     with precision.in_force():
-        return jax.grad(risk)(params.value[-1]), jax.hessian(risk)(params.value[-1])
+        return jax.lax.map(derivatives, query_weights.astype(row.dtype))
 
 
 def _zero_shot_is_constant(params: Params, problem: LinearRegression) -> Array:
@@ -119,12 +122,15 @@ def _zero_shot_is_constant(params: Params, problem: LinearRegression) -> Array:
 @jax.jit
 def _zero_shot_row(params: Params, problem: LinearRegression, task: Float[Array, " dim"]) -> Float[Array, " token"]:
     """Last row of V after one exact Newton step on (v_0, v_x), the coordinates that the zero-shot error sees."""
-    gradient, hessian = _row_derivatives(params, problem, task, 1.0)
-    constant = _zero_shot_is_constant(params, problem)
-    seen = jnp.where(constant, jnp.eye(problem.dim + 1, dtype=hessian.dtype), hessian[:-1, :-1])
+    (gradient,), (hessian,) = _row_derivatives(params, problem, task, jnp.ones(1))
+    return params.value[-1] - _zero_shot_step(gradient, hessian, _zero_shot_is_constant(params, problem))
+
+
+def _zero_shot_step(gradient: Float[Array, " token"], hessian: Float[Array, "token token"], constant: Array) -> Float[Array, " token"]:
+    """The step to the minimiser of the zero-shot error, none where that error does not depend on V."""
+    seen = jnp.where(constant, jnp.eye(len(hessian) - 1, dtype=hessian.dtype), hessian[:-1, :-1])
     with precision.in_force():
-        step = jnp.where(constant, 0, inverse(seen) @ gradient[:-1])
-    return params.value[-1].at[:-1].add(-step)
+        return jnp.append(jnp.where(constant, 0, inverse(seen) @ gradient[:-1]), 0)
 
 
 @jax.jit
@@ -132,10 +138,14 @@ def _few_shot_row(
     params: Params, problem: LinearRegression, task: Float[Array, " dim"], num_shots: Float[Array, ""]
 ) -> Float[Array, " token"]:
     """Last row of V after the zero-shot step and one exact Newton step in the kernel of the zero-shot Hessian."""
-    row = _zero_shot_row(params, problem, task)
-    free = jnp.where(_zero_shot_is_constant(params, problem), jnp.ones_like(row), jnp.zeros_like(row).at[-1].set(1))
-    gradient, hessian = _row_derivatives(_with_row(params, row), problem, task, 1 / (num_shots + 1))
-    return row - _smallest_solution(hessian * jnp.outer(free, free), gradient * free)
+    weights = jnp.stack([jnp.ones_like(num_shots), 1 / (num_shots + 1)])
+    gradients, hessians = _row_derivatives(params, problem, task, weights)
+    constant = _zero_shot_is_constant(params, problem)
+    step = _zero_shot_step(gradients[0], hessians[0], constant)
+    free = jnp.where(constant, jnp.ones_like(step), jnp.zeros_like(step).at[-1].set(1))
+    with precision.in_force():
+        gradient = gradients[1] - hessians[1] @ step
+    return params.value[-1] - step - _smallest_solution(hessians[1] * jnp.outer(free, free), gradient * free)
 
 
 def _smallest_solution(matrix: Float[Array, "token token"], target: Float[Array, " token"]) -> Float[Array, " token"]:

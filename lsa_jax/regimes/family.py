@@ -1,6 +1,7 @@
 """Regimes together: found by name, checked against each other, and the models that descend from one another along their branches."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -65,7 +66,7 @@ class Family:
         """Return the paper's regimes and one's own."""
         return cls((*PAPER, *own))
 
-    @property
+    @functools.cached_property
     def by_name(self) -> Mapping[str, Regime]:
         """The regimes by name."""
         return MappingProxyType({regime.name: regime for regime in self.regimes})

@@ -1,6 +1,7 @@
 """A regime: what is trained, from where, on which loss, as one object; the paper's are made in the same way as one's own."""
 
 import dataclasses
+import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -101,12 +102,12 @@ class Regime:
         settle(self, "stream", OWN_STREAMS + zlib.crc32(self.name.encode()) // 4 if self.stream == FROM_NAME else self.stream)
         settle(self, "title", self.title or self.name.replace("_", " "))
 
-    @property
+    @functools.cached_property
     def swept(self) -> dict[str, tuple[float, ...]]:
         """The values of its swept weights, by the name of the axis."""
         return {self.axis(term): weight for term, weight in zip(self.terms, self.weights, strict=True) if isinstance(weight, tuple)}
 
-    @property
+    @functools.cached_property
     def knobs(self) -> dict[str, Knob]:
         """The branch knobs it reads: those of its terms, and its swept weights."""
         declared = {name: one for term in (*self.terms, self.constraint) if term for name, one in term.knobs.items()}
