@@ -5,12 +5,15 @@ Most of the time of a test goes into compiling programs that run for millisecond
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
 
 import lsa_jax as lsa
 
+MOST_MAPS = 20_000
 os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}"
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -27,6 +30,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if places[test] % marker.args[0]:
                 item.add_marker(pytest.mark.slow)
             places[test] += 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_memory_maps() -> Iterator[None]:
+    """Forget compiled programs before they hold more memory maps than Linux grants a process (65530), which ends it."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
