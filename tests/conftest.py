@@ -21,11 +21,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the cases of a test marked `thinned(k)` leave every k-th one, from the first on, and mark the others slow."""
+    """Of the cases of a test marked `thinned(k)` that are not slow leave every k-th one, from the first on, and mark the others slow."""
     places: Counter[tuple[str, str]] = Counter()
     for item in items:
         marker = item.get_closest_marker("thinned")
-        if marker is not None:
+        if marker is not None and item.get_closest_marker("slow") is None:
             test = str(item.path), item.name.partition("[")[0]
             if places[test] % marker.args[0]:
                 item.add_marker(pytest.mark.slow)

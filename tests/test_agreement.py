@@ -44,7 +44,6 @@ def configurations() -> list[Configuration]:
 DEFAULT_SUBSET = {(1, 2), (2, 0), (2, 20), (5, 1), (5, 20), (16, 5)}
 
 
-@pytest.mark.thinned(6)
 @pytest.mark.parametrize("sampler", ["projected", "tokens"])
 @pytest.mark.parametrize(
     "configuration",

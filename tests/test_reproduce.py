@@ -102,15 +102,13 @@ def test_runs_that_diverge_are_reported_and_left_out(tmp_path: Path) -> None:
     assert "pretrained: seeds [0, 1] diverged; left out above" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
-        pytest.param("--optimizer adam", marks=pytest.mark.slow),
-        pytest.param("--noise-std 0", marks=pytest.mark.slow),
-        pytest.param(
-            "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
-            marks=pytest.mark.slow,
-        ),
+        "--optimizer adam",
+        "--noise-std 0",
+        "--fine-tuning-shots 25 --covariance rotated:power_law:0.5 --prior gaussian --target-task 1,0,-1,0,0 --dtype float64",
     ],
 )
 def test_other_settings_hold_as_well(flags: str, tmp_path: Path) -> None:

@@ -508,7 +508,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, 50])
 def test_killed_writers_lose_nothing_and_leave_nothing_twice(rounds: int, tmp_path: Path) -> None:
     grid, out, cache = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:1200"}), tmp_path / "out", tmp_path / "cache"
     random = np.random.default_rng(0)
