@@ -103,7 +103,7 @@ def _pseudo_inverse_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) 
         return found, rotated + rotated.T - found @ change @ found
 
 
-@jax.custom_jvp
+@jax.jit
 def semidefinite_root(matrix: Matrix) -> Matrix:
     r"""Return a square root R, $A = RR^\top$, of a symmetric positive semidefinite matrix.
 
@@ -120,15 +120,21 @@ def semidefinite_root(matrix: Matrix) -> Matrix:
         >>> (root @ root.T).round(4).tolist()
         [[1.0, 1.0], [1.0, 1.0]]
     """
+    return _any_root(matrix)
+
+
+@jax.custom_jvp
+def _any_root(matrix: Matrix) -> Matrix:
+    """The Cholesky factor, or the root from eigenvectors where a pivot is lost in rounding."""
     triangle = jnp.linalg.cholesky(matrix)
     regular = jnp.all(jnp.diag(triangle) ** 2 > _rounding(jnp.diag(matrix)))
     return jnp.where(regular, triangle, _eigen_root(matrix))
 
 
-@semidefinite_root.defjvp
-def _semidefinite_root_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) -> tuple[Matrix, Matrix]:
+@_any_root.defjvp
+def _any_root_derivative(primals: tuple[Matrix], tangents: tuple[Matrix]) -> tuple[Matrix, Matrix]:
     (matrix,), (change,) = primals, tangents
-    root = semidefinite_root(matrix)
+    root = _any_root(matrix)
     with precision.in_force():
         change = (change + change.T) / 2
         opposite = root.T @ pseudo_inverse(matrix)

@@ -1,16 +1,16 @@
-"""The data law and the model's parameters: what both the exact and the simulated side start from."""
+"""The data law, from which both the exact and the simulated side start, and its match with parameters."""
 
 import dataclasses
 from typing import Any
 
 import chex
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
+from lsa_jax.params import LayerParams
+from lsa_jax.values import are_axes, same_numbers
 
 
 @chex.dataclass(frozen=True, init=False, eq=False, mappable_dataclass=False)
@@ -35,7 +35,7 @@ class LinearRegression:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3 (data model).
 
     Example:
-        >>> import jax.numpy as jnp, lsa_jax as lsa
+        >>> import jax, jax.numpy as jnp, lsa_jax as lsa
         >>> problem = lsa.LinearRegression(covariance=jnp.eye(5), noise_std=0.3)
         >>> problem.dim
         5
@@ -85,75 +85,7 @@ class LinearRegression:
         return gram(self.root)
 
 
-@chex.dataclass(frozen=True, init=False, eq=False, mappable_dataclass=False)
-class Params:
-    r"""Parameters of one layer of linear self-attention over tokens $(1, x, y)$.
-
-    `value` is $V$ and `query_key` the merged query-key matrix $Q$ of $f(Z;V,Q) = [Z + \frac1N V Z Z^\top Q Z]_{-1,-1}$. Only the last row
-    of $V$ and all but the last column of $Q$ act on the prediction, and $(cV, Q/c)$ predicts the same for every $c \ne 0$. With an axis
-    for one matrix and None for the other it is a tree of axes, for `jax.vmap`. Two are equal if they hold the same numbers.
-
-    Args:
-        value: the value matrix.
-        query_key: the merged query-key matrix, of the same shape.
-
-    Raises:
-        ValueError: if the two are not square matrices of one size, at least 3 (d >= 1), or not finite. Traced entries are not
-            checked: where one is not finite, neither is what is computed from it.
-
-    References:
-        Lee, Sohn, Lee, arXiv 2602.23197, section 3 (model).
-
-    Example:
-        >>> import jax.numpy as jnp, lsa_jax as lsa
-        >>> lsa.Params(value=jnp.zeros((7, 7)), query_key=jnp.zeros((7, 7))).dim
-        5
-    """
-
-    value: Float[Array, "*batch token token"]
-    query_key: Float[Array, "*batch token token"]
-
-    def __init__(self, value: ArrayLike | None, query_key: ArrayLike | None) -> None:
-        """Check and store; not called when JAX rebuilds the pytree."""
-        if not are_axes(value, query_key):
-            value, query_key = self._checked(value, query_key)
-        object.__setattr__(self, "value", value)
-        object.__setattr__(self, "query_key", query_key)
-
-    def __eq__(self, other: object) -> bool:
-        return same_numbers(self, other)
-
-    __hash__ = None
-
-    def replace(self, **changes: Any) -> "Params":
-        """Return the parameters with another `value` or `query_key`."""
-        return dataclasses.replace(self, **changes)
-
-    @staticmethod
-    def _checked(value: ArrayLike | None, query_key: ArrayLike | None) -> tuple[Array, Array]:
-        """The two matrices, of one size and type."""
-        if value is None or query_key is None:
-            raise InputError("params need value and query_key; give both")
-        value = checks.as_real("value", value, ("dim + 2", "dim + 2"))
-        size = value.shape[0]
-        if size < 3 or value.shape[1] != size:
-            raise InputError(f"value has shape {value.shape}; it must be square, (dim + 2, dim + 2) with dim at least 1")
-        query_key = checks.as_real("query_key", query_key, (size, size))
-        dtype = jnp.promote_types(value.dtype, query_key.dtype)
-        return value.astype(dtype), query_key.astype(dtype)
-
-    @property
-    def dim(self) -> int:
-        """Dimension d of the covariates the parameters are made for."""
-        return self.value.shape[-1] - 2
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Shape of a batch of parameters, empty for one."""
-        return self.value.shape[:-2] or self.query_key.shape[:-2]
-
-
-def require_same_dim(params: Params, problem: LinearRegression) -> int:
+def require_same_dim(params: LayerParams, problem: LinearRegression) -> int:
     """Return the common dimension d of parameters and problem.
 
     Args:
@@ -171,7 +103,7 @@ def require_same_dim(params: Params, problem: LinearRegression) -> int:
     if params.dim != problem.dim:
         raise InputError(
             f"params are {params.value.shape}, made for dim {params.dim}, but the problem has dim {problem.dim}; "
-            f"pass params of shape ({problem.dim + 2}, {problem.dim + 2})"
+            f"pass params of shape {(*params.value.shape[:-2], problem.dim + 2, problem.dim + 2)}"
         )
     return problem.dim
 
@@ -186,41 +118,6 @@ def gram(root: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim dim"]
         The covariance.
     """
     return jnp.matmul(root, jnp.swapaxes(root, -1, -2), precision=precision.current())
-
-
-def are_axes(*values: Any) -> bool:
-    """Whether values are axes of `jax.vmap`, some of them None, and no numbers.
-
-    Args:
-        values: what a class of this library was given.
-
-    Returns:
-        True if each is None or an int, and both occur.
-
-    Example:
-        >>> are_axes(0, None), are_axes(0, 0), are_axes(None, 0.1)
-        (True, False, False)
-    """
-    return {type(value) for value in values} == {int, type(None)}
-
-
-def same_numbers(one: Any, other: object) -> bool:
-    """Whether two pytrees are of one class and hold the same numbers, of whatever type; not to be asked of traced ones.
-
-    Args:
-        one: the first.
-        other: the second.
-
-    Returns:
-        True if every leaf has the same shape and entries.
-
-    Example:
-        >>> same_numbers((1, np.ones(2)), (1.0, np.ones(2))), same_numbers((1,), [1])
-        (True, False)
-    """
-    if type(one) is not type(other) or jax.tree.structure(one) != jax.tree.structure(other):
-        return False
-    return all(np.array_equal(left, right) for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
 
 
 def _as_root(value: ArrayLike) -> Float[Array, "dim dim"]:

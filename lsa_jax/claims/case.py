@@ -12,8 +12,9 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from lsa_jax import checks, covariances, experiment, optima, priors
 from lsa_jax.claims.settings import Settings
 from lsa_jax.empirical import RiskEstimate, empirical_risk
+from lsa_jax.params import Params
 from lsa_jax.priors import TaskPrior
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import PAPER, Given
 from lsa_jax.setting import Setting
 

@@ -7,8 +7,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax.claims.case import Case
 from lsa_jax.claims.findings import Finding
+from lsa_jax.params import Params
 from lsa_jax.population import population_risk
-from lsa_jax.problem import Params
 
 SCALE = 0.7
 

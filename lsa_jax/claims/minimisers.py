@@ -1,5 +1,8 @@
 """The minimisers of the four objectives: is each closed form a minimum, is it the only one, and does gradient descent end there?"""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -11,9 +14,11 @@ from jaxtyping import Array, Float, Key
 from lsa_jax import objectives, optima
 from lsa_jax.claims.case import PUBLISHED_INIT, Case
 from lsa_jax.claims.findings import Finding
+from lsa_jax.params import Params
 from lsa_jax.population import prior_risk, risk_function
-from lsa_jax.problem import Params
 from lsa_jax.regimes import reached_scale
+
+P = TypeVar("P")
 
 STARTS = 16
 """Random starts of the search for a lower pretraining loss."""
@@ -110,7 +115,7 @@ def where_full_ends(case: Case) -> list[Finding]:
     """
     start = case.optima(case.settings.pretraining_shots, case.settings.shots)["pretrained"]
     predicted = float(optima.conserved_scale(case.problem, case.target_task, start))
-    end = _flow(case, start)
+    end = flow(case, lambda params: risk_function(case.problem, case.target_task)(params, 0), start)
     if end is None:
         return [Finding(case="scale w (the flow takes too long to be followed)", exact=predicted)]
     before, after = (float(optima.conserved_quantity(params)) for params in (start, end))
@@ -133,11 +138,19 @@ def where_full_ends(case: Case) -> list[Finding]:
     ]
 
 
-def _flow(case: Case, start: Params) -> Params | None:
-    """Where gradient flow on the zero-shot error ends, integrated until the error is at its minimum; None if that takes too long."""
-    risk = risk_function(case.problem, case.target_task)
+def flow(case: Case, zero_shot: Callable[[P], Float[Array, ""]], start: P) -> P | None:
+    """Follow gradient flow on a zero-shot error until it is at its minimum, the label noise.
+
+    Args:
+        case: where to check.
+        zero_shot: the error, a function of what moves.
+        start: where it starts.
+
+    Returns:
+        Where it ends; None if that takes too long.
+    """
     flat, unravel = jax.flatten_util.ravel_pytree(start)
-    loss = jax.jit(lambda entries: risk(unravel(entries), 0.0))
+    loss = jax.jit(lambda entries: zero_shot(unravel(entries)))
     slope, curvature = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
 
     def arrived(_: float, entries: np.ndarray) -> float:

@@ -14,8 +14,8 @@ from lsa_jax.attention import predict_from_gram
 from lsa_jax.claims.case import PUBLISHED_RATE, Case
 from lsa_jax.claims.value_minimum import fitted_value
 from lsa_jax.experiment import Lineage
+from lsa_jax.params import Params
 from lsa_jax.population import population_risk
-from lsa_jax.problem import Params
 from lsa_jax.regimes import Family, reached_scale
 from lsa_jax.setting import Setting
 
@@ -210,7 +210,7 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
     """
     setting = Setting(dim=case.settings.dim, steps=steps, decay="constant", learning_rate=PUBLISHED_RATE, seed=case.settings.seed)
     lineage = Lineage(problem=case.problem, prior=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None)
-    records = experiment.schedule(setting).num_records
+    records = experiment.schedule(setting.steps).num_records
     parent = training.Trained(params=start, first_loss=jnp.zeros(()), history=jnp.zeros(records), diverged=jnp.zeros((), bool))
     known = {"fine_tuning_shots": case.settings.shots}
     return experiment.train(setting, lineage, Family.of().by_name[regime], known, parent).params

@@ -12,8 +12,8 @@ from lsa_jax import optima
 from lsa_jax.claims.case import Case, large_numbers, rate
 from lsa_jax.claims.findings import Finding
 from lsa_jax.claims.value_minimum import sampled_features
+from lsa_jax.params import Params
 from lsa_jax.population import risk_function
-from lsa_jax.problem import Params
 
 LOWEST_SHOTS = -0.99
 """Where the search for the break-even number begins: it is below 0 where already the first example helps."""

@@ -10,8 +10,8 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import optima
 from lsa_jax.claims.case import Case
 from lsa_jax.claims.value_minimum import fitted_value
+from lsa_jax.params import Params
 from lsa_jax.population import population_risk, prior_risk
-from lsa_jax.problem import Params
 
 PUBLISHED_POOL = 100_000
 

@@ -12,8 +12,8 @@ from lsa_jax import optima
 from lsa_jax.attention import predict
 from lsa_jax.claims.case import Case, large_numbers, rate
 from lsa_jax.claims.findings import Finding
+from lsa_jax.params import Params
 from lsa_jax.population import risk_function
-from lsa_jax.problem import Params
 from lsa_jax.prompts import sample_prompt
 
 

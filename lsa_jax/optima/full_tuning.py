@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks, moments, precision
+from lsa_jax import checks, precision, whitening
 from lsa_jax.errors import InputError
-from lsa_jax.problem import LinearRegression, Params, require_same_dim
+from lsa_jax.params import Params
+from lsa_jax.problem import LinearRegression, require_same_dim
 
 LARGEST_SHARE = 0.1
 """Share of the squares of V's last row, or of Q where it acts, that may lie where a pretrained model has zeros."""
@@ -167,8 +168,8 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     untouched = start.value[-1, -1] ** 2 - jnp.sum(start.query_key[-1, :-1] ** 2) - jnp.sum(((acting - acting.T) / 2) ** 2)
     square = _positive_root(jnp.sum(task**2), conserved_quantity(start) - untouched, jnp.ones((), task.dtype))
     with precision.in_force():
-        form = moments.whiten(start, problem.root).query_key
-        whitened_task = moments.of_task(task, problem.root).mean
+        form = whitening.whiten(start.acting, problem.root).query_key
+        whitened_task = whitening.of_task(task, problem.root).mean
         pull = (form[0, 0] + jnp.trace(form[1:, 1:])) * jnp.sum(whitened_task**2)
         pull += 2 * whitened_task @ form[1:, 1:] @ whitened_task
     return jnp.where(elsewhere > LARGEST_SHARE, jnp.nan, jnp.where(pull < 0, -1, 1) * jnp.sqrt(square))

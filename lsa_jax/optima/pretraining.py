@@ -1,17 +1,21 @@
 """The minimiser of the pretraining loss over all parameters, regime (a)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks, precision
+from lsa_jax.covariates import CovariateLaw, Covariates, gaussian, require_cumulants
 from lsa_jax.errors import InputError
-from lsa_jax.factorizations import pseudo_inverse
+from lsa_jax.factorizations import inverse, pseudo_inverse
+from lsa_jax.params import Params
 from lsa_jax.priors import TaskPrior, covariance_root, is_symmetric, require_prior_dim
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.problem import LinearRegression
 
 
-def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike) -> Params:
+def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike, *, covariates: Covariates = gaussian) -> Params:
     r"""Compute the minimiser over all of V and Q of the pretraining loss, regime (a).
 
     With m = `num_shots` and $\Omega = E\,\theta\theta^\top$,
@@ -22,23 +26,25 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
     minimum is a numerical finding, and so is that no other minimiser exists, up to $(cV, Q/c)$ and the entries that never act, for d and
     rank Ω at least 2 and finite m. At m = ∞ it is one of many: $Q_{00}$ is free at $v_0 = 0$, and $v_0$ at $Q_{00} = Q_{0x} = 0$.
 
-    **Assumes** Gaussian covariates and a prior under which θ and -θ have the same law; for others no closed form is known.
+    **Assumes** a prior under which θ and -θ have the same law; for others no closed form is known. For covariates that are not Gaussian but
+    have independent symmetric coordinates it is the minimum over $Q_{xx}$ at $v = e_y$, equation (26), and stationary.
 
     Args:
         problem: covariance of the covariates and label noise.
         prior: centred law of the tasks.
         num_shots: number m of pretraining examples, a whole number from 1 on; `jnp.inf` gives the paper's limit, $Q_{xx} = \Sigma^{-1}$.
+        covariates: law of the covariates.
 
     Returns:
         The minimiser with $v_y = 1$.
 
     Raises:
         TypeError: if `prior` is no task prior.
-        ValueError: if the prior is not symmetric about 0, or dimensions differ, or `num_shots` is below 1 or fractional; where these are
-            traced, $Q_{xx}$ is NaN.
+        ValueError: if the prior is not symmetric about 0, or dimensions differ, `num_shots` is below 1 or fractional, or the cumulants of
+            the covariates are not known; where the first or the third is traced, $Q_{xx}$ is NaN.
 
     References:
-        Lee, Sohn, Lee, arXiv 2602.23197, Corollary 4.1 (its limit); docs/theory.md, equation (12).
+        Lee, Sohn, Lee, arXiv 2602.23197, Corollary 4.1 (its limit); docs/theory.md, equations (12) and (26).
 
     Example:
         >>> import jax.numpy as jnp, lsa_jax as lsa
@@ -57,14 +63,23 @@ def pretrained(problem: LinearRegression, prior: TaskPrior, num_shots: ArrayLike
             "centre it, or minimise prior_risk by training on population gradients"
         )
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype, minimum=1)
-    factor = covariance_root(prior)
-    whitened = jnp.matmul(problem.root.T, factor, precision=precision.current())
-    ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (shots + 1)
-    with precision.in_force():
-        block = factor @ _scaled_inverse(whitened.T @ whitened + ridge * jnp.eye(problem.dim, dtype=whitened.dtype)) @ factor.T
+    block = jnp.where(symmetric, _block(problem, prior, shots, require_cumulants(covariates)), jnp.nan)
     zeros = jnp.zeros((problem.dim + 2, problem.dim + 2), block.dtype)
-    query_key = zeros.at[1:-1, 1:-1].set(jnp.where(symmetric, block, jnp.nan))
-    return Params(value=zeros.at[-1, -1].set(1), query_key=query_key)
+    return Params(value=zeros.at[-1, -1].set(1), query_key=zeros.at[1:-1, 1:-1].set(block))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _block(problem: LinearRegression, prior: TaskPrior, num_shots: Float[Array, ""], covariates: CovariateLaw) -> Float[Array, "dim dim"]:
+    """The only block of Q that is not 0."""
+    factor = covariance_root(prior)
+    with precision.in_force():
+        whitened = problem.root.T @ factor
+        ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (num_shots + 1)
+        penalty = ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
+        if covariates is gaussian:
+            return factor @ _scaled_inverse(whitened.T @ whitened + penalty) @ factor.T
+        penalty += covariates.fourth_cumulant / (num_shots + 1) * jnp.diag(jnp.sum(whitened**2, axis=1))
+        return inverse(problem.root).T @ _scaled_inverse(whitened @ whitened.T + penalty) @ whitened @ factor.T
 
 
 def _scaled_inverse(system: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks, moments, precision
+from lsa_jax import checks, moments, precision, whitening
 from lsa_jax.factorizations import inverse, pseudo_inverse
-from lsa_jax.problem import LinearRegression, Params, require_same_dim
+from lsa_jax.params import Params
+from lsa_jax.problem import LinearRegression, require_same_dim
 
 
 def value(params: Params, problem: LinearRegression, task: Real[ArrayLike, " dim"]) -> Params:
@@ -96,11 +97,12 @@ def _row_derivatives(
     params: Params, problem: LinearRegression, task: Float[Array, " dim"], query_weights: Real[Array, " weights"]
 ) -> tuple[Float[Array, "weights token"], Float[Array, "weights token token"]]:
     """Gradient and Hessian at each query weight of the risk in the last row of V, in which it is quadratic: a Newton step is exact."""
-    law, row = moments.of_task(task, problem.root), params.value[-1]
+    law, row = whitening.of_task(task, problem.root), params.value[-1]
 
     def derivatives(query_weight: Float[Array, ""]) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
         def risk(row: Float[Array, " token"]) -> Float[Array, ""]:
-            return moments.squared_error(moments.whiten(_with_row(params, row), problem.root), law, problem.noise_std, query_weight)
+            whitened = whitening.whiten((row, params.query_key), problem.root)
+            return moments.squared_error(whitened, law, problem.noise_std, query_weight)
 
         gradient, change = jax.linearize(jax.grad(risk), row)
         return gradient, jax.vmap(change)(jnp.eye(row.size, dtype=row.dtype))

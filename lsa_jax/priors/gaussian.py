@@ -78,7 +78,12 @@ class GaussianPrior:
             The moments.
         """
         whitened = gram(root.T @ self.root)
-        return TaskMoments(mean=root.T @ self.mean, covariance=whitened, squared_norm_variance=2 * jnp.sum(whitened**2))
+        return TaskMoments(
+            mean=root.T @ self.mean,
+            covariance=whitened,
+            squared_norm_variance=2 * jnp.sum(whitened**2),
+            coordinate_fourths=3 * jnp.diag(whitened) ** 2,
+        )
 
     def covariance_root(self) -> Float[Array, "dim dim"]:
         """Return the root of the covariance.

@@ -51,13 +51,16 @@ class TaskMoments:
     r"""All of a law of the whitened task τ that a risk depends on, with $\delta = \tau - E\tau$.
 
     `mean` is $E\tau$, `covariance` that of τ (None for a single task, which saves its matrix products), `squared_norm_variance` is
-    $\mathrm{Var}|\delta|^2$ and `squared_norm_covariance` is $E|\delta|^2\delta$ (None where it is 0, as for an elliptical law).
+    $\mathrm{Var}|\delta|^2$ and `squared_norm_covariance` is $E|\delta|^2\delta$ (None where it is 0, as for an elliptical law). Covariates
+    that are not Gaussian also need $E\delta_j^3$ (None where it is 0) and $E\delta_j^4$ of every coordinate.
     """
 
     mean: Float[Array, " dim"]
     covariance: Float[Array, "dim dim"] | None
     squared_norm_variance: Float[Array, ""]
     squared_norm_covariance: Float[Array, " dim"] | None = None
+    coordinate_thirds: Float[Array, " dim"] | None = None
+    coordinate_fourths: Float[Array, " dim"] | None = None
 
 
 def require_prior(prior: object) -> TaskPrior:
@@ -135,8 +138,8 @@ def moments_of(prior: TaskPrior, root: Float[Array, "dim dim"]) -> TaskMoments:
     own: Any = prior
     law = own.moments(root)
     size = root.shape[-1]
-    wanted = ((size,), (size, size), (), (size,))
-    for part, shape in zip((law.mean, law.covariance, law.squared_norm_variance, law.squared_norm_covariance), wanted, strict=True):
+    for name, part in vars(law).items():
+        shape = {"covariance": (size, size), "squared_norm_variance": ()}.get(name, (size,))
         if part is not None and part.shape != shape:
             raise InputError(f"{type(prior).__name__}.moments has a part of shape {part.shape}, wanted {shape}: vmap over several laws")
     return law
@@ -188,6 +191,13 @@ def is_symmetric(prior: TaskPrior) -> Bool[Array, ""]:
         >>> bool(is_symmetric(lsa.FiniteTasks(tasks=jnp.eye(2)))), bool(is_symmetric(lsa.SpherePrior(dim=2)))
         (False, True)
     """
+    require_moments(prior)
+    return _is_symmetric(prior)
+
+
+@jax.jit
+def _is_symmetric(prior: TaskPrior) -> Bool[Array, ""]:
+    """Whether the odd moments are 0 up to rounding."""
     with precision.in_force():
         law = _plain_moments(prior)
         mean_square = jnp.sum(law.mean**2)

@@ -78,6 +78,8 @@ class FiniteTasks:
                 covariance=deviations.T @ deviations / self.num_tasks,
                 squared_norm_variance=jnp.mean(excess**2),
                 squared_norm_covariance=excess @ deviations / self.num_tasks,
+                coordinate_thirds=jnp.mean(deviations**3, axis=0),
+                coordinate_fourths=jnp.mean(deviations**4, axis=0),
             )
 
     def covariance_root(self) -> Float[Array, "dim dim"]:

@@ -80,8 +80,13 @@ class SpherePrior:
         """
         whitened = root.T @ root * (self.radius**2 / self.dim)
         anisotropy = jnp.sum((whitened - jnp.trace(whitened) / self.dim * jnp.eye(self.dim, dtype=root.dtype)) ** 2)
-        variance = 2 * self.dim / (self.dim + 2) * anisotropy
-        return TaskMoments(mean=jnp.zeros(self.dim, root.dtype), covariance=whitened, squared_norm_variance=variance)
+        ratio = self.dim / (self.dim + 2)
+        return TaskMoments(
+            mean=jnp.zeros(self.dim, root.dtype),
+            covariance=whitened,
+            squared_norm_variance=2 * ratio * anisotropy,
+            coordinate_fourths=3 * ratio * jnp.diag(whitened) ** 2,
+        )
 
     def covariance_root(self) -> Float[Array, "dim dim"]:
         """Return a root of the covariance.

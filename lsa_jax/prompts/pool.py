@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from lsa_jax import checks
+from lsa_jax.covariates import Covariates, gaussian
 from lsa_jax.problem import LinearRegression
-from lsa_jax.prompts.covariates import Covariates, gaussian
 from lsa_jax.prompts.tokens import Prompt, assemble, reserved_shots, sample_examples
 
 

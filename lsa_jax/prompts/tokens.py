@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import checks, precision
+from lsa_jax.covariates import Covariates, gaussian
 from lsa_jax.errors import InputError
 from lsa_jax.normals import standard_normals
 from lsa_jax.problem import LinearRegression
-from lsa_jax.prompts.covariates import Covariates, gaussian
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

@@ -4,7 +4,7 @@ from jaxtyping import Array, Float
 
 from lsa_jax import optima
 from lsa_jax.objectives import LINEAR_DECAY
-from lsa_jax.problem import Params
+from lsa_jax.params import Params
 from lsa_jax.regimes.regime import Given, Limits, Regime
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lsa_jax import optima, precision
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.params import Params
+from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import Regime, reached_scale
 from lsa_jax.reproduce.experiment import REGIMES, Trained
 from lsa_jax.reproduce.settings import Settings

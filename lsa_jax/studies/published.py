@@ -9,7 +9,7 @@ from lsa_jax import optima
 from lsa_jax.claims.case import prepare
 from lsa_jax.claims.settings import Settings
 from lsa_jax.claims.shots import break_even_shots
-from lsa_jax.problem import Params
+from lsa_jax.params import Params
 from lsa_jax.studies.setting import curves, published
 
 DIMENSIONS, LONG_CONTEXT = (6, 11, 16, 21), 1000

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Key
 from lsa_jax import evaluation
 from lsa_jax.claims.case import Case, prepare
 from lsa_jax.claims.settings import Settings
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.params import Params
+from lsa_jax.problem import LinearRegression
 
 PUBLISHED = Settings()
 """d = 5, m = n = 20, noise variance 0.1, Σ = I, tasks on the unit sphere."""

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from lsa_jax.claims.case import Case, prepare
 from lsa_jax.claims.errors import REGIMES
 from lsa_jax.claims.settings import Settings
+from lsa_jax.params import Params
 from lsa_jax.population import population_risk, prior_risk
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.problem import LinearRegression
 from lsa_jax.studies.setting import exact_errors, published
 from lsa_jax.sweeps import results, run
 

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from lsa_jax import optima
 from lsa_jax.claims.case import Case
 from lsa_jax.claims.sensitivity import fine_tuned
+from lsa_jax.params import Params
 from lsa_jax.population import population_risk, risk_function
-from lsa_jax.problem import Params
 from lsa_jax.regimes import reached_scale
 from lsa_jax.studies.setting import published
 
