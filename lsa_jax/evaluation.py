@@ -12,7 +12,8 @@ from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model, Theory
 from lsa_jax.normals import standard_normals
-from lsa_jax.problem import LinearRegression, Params, require_same_dim
+from lsa_jax.params import Params
+from lsa_jax.problem import LinearRegression, require_same_dim
 
 
 def error_curves(
@@ -33,7 +34,7 @@ def error_curves(
         model: the model.
 
     Returns:
-        The errors, in squared units of the labels.
+        The errors, in squared units of the labels; NaN where a model's are not exact, see `Theory.exact_at`.
 
     Raises:
         ValueError: if shapes do not match the problem, a number of shots is negative or fractional, or nothing is exact about the model.
@@ -72,7 +73,7 @@ def simulated_curves(
     evaluation_shots: Real[ArrayLike, " num_shots"],
     num_prompts: int = 10_000,
     *,
-    model: Model = LINEAR,
+    model: Any = LINEAR,
     **sampling: Any,
 ) -> RiskEstimate:
     """Estimate the same errors from prompts drawn afresh for every task and number of shots.
@@ -84,11 +85,12 @@ def simulated_curves(
         tasks: test tasks, one a row.
         evaluation_shots: numbers of shots, 0 included, and infinity where the model has a cheaper sampler than tokens.
         num_prompts: prompts for each error, at least 2.
-        model: the model.
-        sampling: `sampler`, `max_shots` and `covariates` of `empirical_risk`; by default the projected sampler where it is exact.
+        model: the model, or the forward pass of an estimator.
+        sampling: `sampler`, `max_shots`, `covariates` and `quantiles` of `empirical_risk`; by default the projected sampler where it is
+            exact.
 
     Returns:
-        Means and standard errors, each with a row a task and a column a number of shots.
+        Means and standard errors, each with a row a task and a column a number of shots; quantiles with a last axis for their levels.
 
     Raises:
         ValueError: if shapes do not match the problem, or a number of shots or of prompts is out of range.
@@ -103,9 +105,7 @@ def simulated_curves(
     """
     tasks = checks.as_real("tasks", tasks, ("num_tasks", problem.dim))
     shots = _as_shots(evaluation_shots, problem)
-    cheaper = model.theory is not None and model.theory.sampled_errors is not None
-    sampling = {"sampler": "projected" if cheaper else "tokens", "model": model.predict, **sampling}
-    return _simulated(key, params, problem, tasks, shots, num_prompts, tuple(sampling.items()))
+    return _simulated(key, params, problem, tasks, shots, num_prompts, tuple({"model": model, **sampling}.items()))
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6))
@@ -126,7 +126,7 @@ def _simulated(
         return empirical_risk(jax.random.fold_in(key, index), params, problem, task, num_shots, num_prompts, **dict(sampling))
 
     cells = jnp.arange(len(task_index), dtype=jnp.uint32), tasks[task_index], shots[shot_index]
-    return jax.tree.map(lambda leaf: leaf.reshape(len(tasks), len(shots)), jax.lax.map(estimate, cells))
+    return jax.tree.map(lambda leaf: leaf.reshape(len(tasks), len(shots), *leaf.shape[1:]), jax.lax.map(estimate, cells))
 
 
 def task_at_cosine(

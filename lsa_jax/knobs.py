@@ -96,6 +96,17 @@ def choice(*choices: str) -> Check:
     return Check(lambda name, value: checks.as_choice(name, str(value), choices))
 
 
+def flag() -> Check:
+    """Return the check of a yes or no, which a text such as `true` may say."""
+
+    def check(name: str, value: Any) -> bool:
+        if str(value).lower() not in {"true", "false"}:
+            raise InputError(f"{name} is {value!r}; it must be true or false")
+        return str(value).lower() == "true"
+
+    return Check(check)
+
+
 def whole(minimum: int, maximum: int | float = math.inf) -> Check:
     """Return the check of a whole number."""
 

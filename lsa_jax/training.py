@@ -6,13 +6,13 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
-from lsa_jax.models import mask
-from lsa_jax.models.protocol import all_finite
+from lsa_jax.models.protocol import all_finite, kept, mask
 from lsa_jax.objectives import Objective
 
 DIVERGENCE_FACTOR = 10.0
@@ -204,9 +204,10 @@ def advance(
             return objective.loss(jax.random.fold_in(step_key, state.step), params, state.step / settings.steps, state.aux)
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        inside = mask(objective.model, state.params, objective.trainable)
         with jax.numpy_dtype_promotion("standard"):
-            updates, optimizer_state = restricted.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, objective.project(updates, state.aux))
+            updates, optimizer_state = restricted.update(kept(gradient, inside), state.optimizer, state.params)
+        params = optax.apply_updates(state.params, kept(objective.project(updates, state.aux), inside))
         average = None
         if state.average is not None:
             rate = 1 / jnp.maximum(state.step + 1 - settings.average_from, 1).astype(loss.dtype)
@@ -247,6 +248,6 @@ def _restricted(objective: Objective, optimizer: optax.GradientTransformation) -
     """The optimiser on the trainable leaves alone."""
 
     def labels(params: Any) -> Any:
-        return jax.tree.map(lambda inside: "train" if inside else "freeze", mask(objective.model, params, objective.trainable))
+        return jax.tree.map(lambda inside: "train" if np.any(inside) else "freeze", mask(objective.model, params, objective.trainable))
 
     return optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, labels)

@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import ArrayLike
 
 import lsa_jax as lsa
-from lsa_jax import empirical, evaluation
+from lsa_jax import empirical, evaluation, squared_errors
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_estimate_is_the_mean_of_exactly_the_prompts_asked_for(
     for first in (0, 40, 80):
         chunk = jax.random.fold_in(key, first)
         if sampler == "projected":
-            drawn.append(empirical.projected_errors(chunk, pretrained, problem, task[:, None], 3, 40))
+            drawn.append(squared_errors.projected_errors(chunk, pretrained, problem, task[:, None], 3, 40))
         else:
             draw = functools.partial(lsa.prompts.sample_prompt, problem=problem, task=task, num_shots=3)
-            drawn.append(empirical.prompt_errors(chunk, lsa.predict, pretrained, draw, 40))
+            drawn.append(squared_errors.prompt_errors(chunk, lsa.predict, pretrained, draw, 40))
     errors = np.concatenate(drawn)[:101]
     estimate = lsa.empirical_risk(key, pretrained, problem, task, 3, 101, sampler=sampler)
     np.testing.assert_allclose(estimate.mean, errors.mean(), rtol=1e-10)
@@ -94,8 +94,9 @@ def test_standard_error_is_the_spread_of_repeated_estimates(problem: lsa.LinearR
 
 
 def test_other_covariate_laws_are_simulated_from_tokens_only(problem: lsa.LinearRegression, pretrained: lsa.Params) -> None:
-    with pytest.raises(ValueError, match=r"exact only for one layer of linear attention on Gaussian covariates"):
-        lsa.empirical_risk(jax.random.key(0), pretrained, problem, jnp.eye(5)[0], 3, covariates=lsa.prompts.rademacher)
+    law, target = lsa.prompts.rademacher, jnp.eye(5)[0]
+    with pytest.raises(ValueError, match=r"exact only for linear attention, without MLP and norm, on Gaussian covariates"):
+        lsa.empirical_risk(jax.random.key(0), pretrained, problem, target, 3, sampler="projected", covariates=law)
     estimate = lsa.empirical_risk(
         jax.random.key(0),
         pretrained,

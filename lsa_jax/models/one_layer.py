@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from lsa_jax import attention, checks, precision
-from lsa_jax.empirical import projected_errors
 from lsa_jax.models.protocol import Acting, Theory, entries, mask
 from lsa_jax.normals import standard_normals
+from lsa_jax.params import Params
 from lsa_jax.population import risk_function
-from lsa_jax.problem import Params
+from lsa_jax.squared_errors import projected_errors
 
 Forward = Callable[..., Float[Array, ""]]
 GROUPS: Mapping[str, Callable[[str], bool]] = MappingProxyType({
@@ -125,7 +125,7 @@ def softmax_predict(params: Params, tokens: Real[ArrayLike, "num_tokens token"],
 
 
 LINEAR = OneLayer(
-    "linear", attention.predict, ("value", "query_key"), Theory(risk=risk_function, sampled_errors=projected_errors, minimisers=True)
+    "linear", attention.predict, ("value", "query_key"), Theory(risk_function, projected_errors, samples_limit=True, minimisers=True)
 )
 """The paper's model: one layer of linear self-attention."""
 

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import checks, prompts
-from lsa_jax.empirical import SAMPLERS, prompt_errors, require_projectable
 from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model
 from lsa_jax.priors import TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression
+from lsa_jax.squared_errors import SAMPLERS, projected_sampler, prompt_errors, require_projected
 
 Risk = Callable[[Key[Array, ""], Any, ArrayLike], Float[Array, ""]]
 
@@ -83,13 +83,11 @@ def fresh_prompts(
         >>> risk(jax.random.key(0), lsa.Params(value=jnp.eye(5), query_key=jnp.zeros((5, 5))), 20).shape
         ()
     """
-    cheaper = model.theory.sampled_errors if model.theory is not None and covariates is prompts.gaussian else None
-    if sampler is None:
-        sampler = "tokens" if cheaper is None else "projected"
-    checks.as_choice("sampler", sampler, SAMPLERS)
+    cheaper = projected_sampler(model, covariates)
+    sampler = "tokens" if sampler is None and cheaper is None else checks.as_choice("sampler", sampler or "projected", SAMPLERS)
     count, tasks = checks.as_count("batch_size", batch_size), _checked(tasks, problem)
-    if sampler == "projected" and cheaper is None:
-        require_projectable(model.predict, covariates)
+    if sampler == "projected":
+        cheaper = require_projected(cheaper)
 
     def projected(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
         task_key, prompt_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)

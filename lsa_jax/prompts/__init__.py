@@ -4,20 +4,25 @@ A key names the same tasks, Gaussian covariates and label noise in every floatin
 context and the other laws of covariates belong to the type they are drawn in.
 """
 
-from lsa_jax.prompts.covariates import Covariates, gaussian, rademacher, student_t, uniform
+from lsa_jax.covariates import CovariateLaw, Covariates, gaussian, rademacher, student_t, uniform
+from lsa_jax.prompts.gram import GramPrompts, sample_context_factors, sample_gram_prompts
 from lsa_jax.prompts.pool import Pool, sample_pool, sample_pool_prompt
 from lsa_jax.prompts.projection import sample_context_means
 from lsa_jax.prompts.tasks import sample_task, sample_tasks
 from lsa_jax.prompts.tokens import Prompt, reserved_shots, sample_prompt
 
 __all__ = [
+    "CovariateLaw",
     "Covariates",
+    "GramPrompts",
     "Pool",
     "Prompt",
     "gaussian",
     "rademacher",
     "reserved_shots",
+    "sample_context_factors",
     "sample_context_means",
+    "sample_gram_prompts",
     "sample_pool",
     "sample_pool_prompt",
     "sample_prompt",

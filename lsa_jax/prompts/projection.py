@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from lsa_jax import checks, precision
 from lsa_jax.normal_rows import sample_normals
 from lsa_jax.problem import LinearRegression
+from lsa_jax.prompts.chi_square import sample_chi_squares
 
 
 def sample_context_means(
@@ -85,7 +86,7 @@ def _context_means(
     normal_key, chi_square_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     first, second, third, spare = sample_normals(normal_key, 4, right.shape[1], problem.root.dtype)
     inverse = 1 / jnp.maximum(shots, 1)
-    scatter = jnp.where(jnp.isinf(shots), 1, _chi_square(chi_square_key, shots - 1, spare) * inverse)
+    scatter = jnp.where(jnp.isinf(shots), 1, sample_chi_squares(chi_square_key, shots - 1, spare) * inverse)
     left_average = left_mean + left_norm * first * jnp.sqrt(inverse)
     right_average = right_mean + (parallel * first + perpendicular * second) * jnp.sqrt(inverse)
     mean = left_average * right_average
@@ -106,29 +107,3 @@ def _norm(columns: Float[Array, "size batch"]) -> Float[Array, " batch"]:
     """Euclidean norm of each column, with gradient 0 at 0."""
     square = jnp.sum(columns**2, axis=0)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def _chi_square(key: Key[Array, ""], degrees_of_freedom: Float[Array, ""], normals: Float[Array, " batch"]) -> Float[Array, " batch"]:
-    """Chi-square by the rejection of Marsaglia and Tsang (ACM TOMS 26, 2000); the square of `normals` for 1 degree, 0 for none."""
-    # jax.random.gamma draws one after another on a CPU; here the batch proposes until its last entry is accepted, in a seventh
-    # of the time.
-    shape, dtype = normals.shape, normals.dtype
-    degrees = jnp.where(jnp.isfinite(degrees_of_freedom), jnp.maximum(degrees_of_freedom, 2), 2)
-    offset = degrees / 2 - 1 / 3
-    slope = 1 / jnp.sqrt(9 * offset)
-
-    def propose(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        attempt, kept, done = state
-        attempt_key = jax.random.fold_in(key, attempt)
-        x_key, uniform_key = jax.random.fold_in(attempt_key, 0), jax.random.fold_in(attempt_key, 1)
-        x = jax.random.normal(x_key, shape, dtype)
-        uniform = jax.random.uniform(uniform_key, shape, dtype, jnp.finfo(dtype).tiny)
-        cube = (1 + slope * x) ** 3
-        safe = jnp.where(cube > 0, cube, 1)
-        accepted = (cube > 0) & (jnp.log(uniform) < x**2 / 2 + offset * (1 - safe + jnp.log(safe)))
-        return attempt + 1, jnp.where(done, kept, cube), done | accepted
-
-    start = (jnp.zeros((), jnp.uint32), jnp.ones(shape, dtype), jnp.zeros(shape, bool))
-    _, cube, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), propose, start)
-    drawn = jnp.where(degrees_of_freedom >= 2, 2 * offset * cube, jnp.where(degrees_of_freedom >= 1, normals**2, 0))
-    return jax.lax.stop_gradient(drawn)
