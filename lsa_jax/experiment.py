@@ -14,14 +14,17 @@ from lsa_jax import models, objectives, optima, optimizers, prompts, training
 from lsa_jax.constraints import batches_for
 from lsa_jax.errors import InputError
 from lsa_jax.objectives import Inputs, Objective, Risk
+from lsa_jax.params import Params
 from lsa_jax.population import prior_risk
 from lsa_jax.priors import SpherePrior, TaskPrior
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import Given, Regime
 from lsa_jax.setting import Setting
 
 INIT_STREAM, TASK_STREAM, POOL_STREAM, SIMULATION_STREAM, TRAINING_STREAM, DIRECTION_STREAM = 0, 1, 2, 3, 4, 9
 """Streams of a seed's key. A regime trains on `TRAINING_STREAM` plus its own number; 5, which would be that of directions, is nobody's."""
+
+BASELINE_STREAM = 2**31 - 1
 
 ABOVE = 1.1
 """A loss above what it should be by this factor: pretraining has missed its minimum, fine-tuning has diverged."""
@@ -32,11 +35,12 @@ SLACK = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows that prompts of tokens reserve for examples (static): over the prior, on the target task, and where models are evaluated."""
+    """Rows that prompts of tokens reserve for examples (static): over the prior, on the target task, for models and for baselines."""
 
     prior: int | None = None
     target: int | None = None
     evaluation: int | None = None
+    baseline: int | None = None
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -91,7 +95,7 @@ def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping
     Returns:
         The objective.
     """
-    model, problem = models.of(setting.model), lineage.problem
+    model, problem = setting.network, lineage.problem
     if setting.gradient == "sampled":
         prior_risk = objectives.fresh_prompts(problem, lineage.prior, setting.batch_size, max_shots=rows.prior, model=model)
         if lineage.pool is None:
@@ -144,23 +148,24 @@ def train(
         >>> train(setting, lineage, lsa.regimes.PAPER[0], {}).history.shape
         (100,)
     """
-    model = models.of(setting.model)
+    model = setting.network
     start = model.init(jax.random.fold_in(lineage.key, INIT_STREAM), setting.dim, setting.init_std) if parent is None else parent.params
-    optimizer = optimizers.by_name(setting.optimizer, setting.learning_rate, setting.steps, setting.decay, clip_norm=setting.clip_norm)
+    steps, rate = regime.steps or setting.steps, regime.rate_at(knobs, setting.learning_rate)
+    optimizer = optimizers.by_name(setting.optimizer, rate, steps, setting.decay, clip_norm=setting.clip_norm)
     key = jax.random.fold_in(lineage.key, TRAINING_STREAM + regime.stream)
-    run = training.train(key, objective(setting, lineage, regime, knobs, rows), start, optimizer, schedule(setting))
+    run = training.train(key, objective(setting, lineage, regime, knobs, rows), start, optimizer, schedule(steps))
     diverged = run.diverged
     if setting.gradient == "population":
         diverged |= _above(lineage, run.first_loss, run.history[-1])
-    elif model.theory is not None:
+    elif model.theory is not None and model.theory.exact_at is None:
         with contextlib.suppress(InputError):
             diverged |= _rose(setting, lineage, regime, knobs, start, run.params)
     return dataclasses.replace(run, diverged=diverged if parent is None else diverged | parent.diverged)
 
 
-def schedule(setting: Setting) -> training.Settings:
+def schedule(steps: int) -> training.Settings:
     """Return the steps of a training phase, and how often its loss is recorded."""
-    return training.Settings(steps=setting.steps, history_stride=training.stride_for(setting.steps))
+    return training.Settings(steps=steps, history_stride=training.stride_for(steps))
 
 
 def pretrained_optimum(setting: Setting, problem: LinearRegression, prior: TaskPrior) -> Params:

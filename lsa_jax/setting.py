@@ -7,9 +7,11 @@ from typing import Any
 
 from jaxtyping import ArrayLike
 
+from lsa_jax import estimators, models
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given, given
-from lsa_jax.knobs import Check, Knob, choice, declared, knob, real, shots, whole
+from lsa_jax.knobs import Check, Knob, choice, declared, flag, knob, real, shots, whole
+from lsa_jax.models.transformer import ATTENTIONS, QUERY_KEYS
 from lsa_jax.optimizers import DECAYS, OPTIMIZERS
 
 GRADIENTS = ("population", "sampled", "closed_form")
@@ -58,6 +60,12 @@ class Setting:
 
     dim: int = knob(5, whole(1), "static", "dimension $d$", symbol="$d$")
     model: Any = knob("linear", Check(named_model), "static", "model")
+    layers: int = knob(1, whole(1), "static", "layers")
+    heads: int = knob(1, whole(1), "static", "heads a layer")
+    attention: str = knob("linear", choice(*ATTENTIONS), "static", "attention")
+    query_key: str = knob("merged", choice(*QUERY_KEYS), "static", "query and key: one merged matrix, or two")
+    mlp: int = knob(0, whole(0), "static", "width of the hidden layer of an MLP after each attention; 0 for none")
+    norm: bool = knob(False, flag(), "static", "layer norms")
     gradient: str = knob("population", choice(*GRADIENTS), "static", "gradient: exact, of sampled prompts, or no training")
     steps: int = knob(5000, whole(1), "static", "gradient steps of each training phase")
     batch_size: int = knob(1024, whole(1), "static", "prompts a step")
@@ -75,6 +83,12 @@ class Setting:
     seed: ArrayLike = knob(0, whole(0, LARGEST_SEED), "traced", "training seed", swept="0:8")
 
     @property
+    def network(self) -> models.Model:
+        """The model itself, made to the shape that `layers`, `heads`, `attention`, `query_key`, `mlp` and `norm` say."""
+        shape = {name: value for name in SHAPE if (value := getattr(self, name)) != SETTING[name].default}
+        return models.of(self.model, shape)
+
+    @property
     def trained(self) -> bool:
         """Whether models are trained; else closed-form optima are measured."""
         return self.gradient != "closed_form"
@@ -88,6 +102,8 @@ class Evaluation:
     test_tasks: Any = knob(("target", "opposite"), real(-1.0, maximum=1.0), "sweep", r"cosines to $\theta_0$ of the test tasks")
     simulation_prompts: int = knob(0, whole(0), "sweep", "prompts that simulate each error beside the exact one; 0 for none")
     simulation_shots: Any = knob((), shots(0), "sweep", "numbers of shots at which errors are simulated; empty for all")
+    simulation_quantiles: Any = knob((), real(0.0, maximum=1.0), "sweep", "levels of quantiles of squared errors over simulated prompts")
+    baselines: Any = knob((), Check(lambda name, value: estimators.baseline(str(value)).name), "sweep", "estimators beside the models")
     dtype: str = knob("float32", choice("float32", "float64"), "sweep", "floating type")
     matmul_precision: str = knob("highest", choice("highest", "high", "default"), "sweep", "precision of matrix products")
 
@@ -113,6 +129,9 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
     """
     return tuple(name for name, one in SETTING.items() if one.kind in kinds)
 
+
+SHAPE = ("layers", "heads", "attention", "query_key", "mlp", "norm")
+"""Knobs that say the shape of a transformer."""
 
 STATIC, SHARED, TRACED = of_kind("static"), of_kind("shared"), of_kind("traced")
 

@@ -21,12 +21,14 @@ CASES = [
     ("linear", "population"),
     *(pytest.param(case, marks=pytest.mark.slow) for case in (("linear", "sampled"), ("softmax", "sampled"))),
 ]
+DEEP = pytest.param(("transformer", "sampled"), marks=pytest.mark.slow)
 
 
 def setting(model: str, gradient: str, seed: Any) -> Setting:
     """A setting of a few steps."""
     few: dict[str, Any] = {"dim": 2, "steps": 8, "batch_size": 8, "init_std": 0.2, "noise_std": 0.3, "pretraining_shots": 4.0}
-    return Setting(model=model, gradient=gradient, seed=seed, **few)
+    shape = {"layers": 2, "heads": 2} if model == "transformer" else {}
+    return Setting(model=model, gradient=gradient, seed=seed, **few, **shape)
 
 
 def lineage_of(model: str, gradient: str, seed: Any) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def lineage_of(model: str, gradient: str, seed: Any) -> dict[str, Any]:
     return trained
 
 
-@pytest.fixture(scope="module", params=CASES, ids=" ".join)
+@pytest.fixture(scope="module", params=[*CASES, DEEP], ids=" ".join)
 def trained(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """A model's name, its lineages of two seeds in one batch, and that of the second seed alone."""
     model, gradient = request.param
@@ -70,7 +72,7 @@ def test_only_the_trainable_set_moves(name: str, trained: Trained) -> None:
     model, together, _ = trained
     regime = FAMILY.by_name[name]
     before, after = together[str(regime.start)].params, together[name].params
-    inside = models.mask(models.of(model), after, regime.train)
+    inside = models.mask(setting(model, "sampled", 0).network, after, regime.train)
     leaves = list(zip(*map(jax.tree.leaves, (inside, before, after)), strict=True))
     assert all(np.array_equal(old, new) for moves, old, new in leaves if not moves)
     assert any(not np.array_equal(old, new) for moves, old, new in leaves if moves)

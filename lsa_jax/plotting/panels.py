@@ -17,6 +17,9 @@ FIRST_POINTS, MOST_POINTS = 4, 12
 DENSE = 5
 """Places from which on theory is joined by a line over shots or cosines: a line through fewer says what was not computed."""
 
+DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+"""Dashes of baselines, told apart in grey."""
+
 FLOOR: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": "-", "zorder": 0}
 """How the noise floor is drawn."""
 
@@ -38,6 +41,39 @@ def draw_panel(axes: Axes, lines: list[Curve], against: str, scale: Scale) -> No
         theory = numbers[numbers["theory"].notna()]
         _draw_theory(axes, theory, line, joined=against not in EVALUATION or len(theory) >= DENSE)
         _draw_points(axes, numbers[numbers["trained"].notna()], line)
+
+
+def draw_baselines(axes: Axes, numbers: pd.DataFrame, against: str, scale: Scale) -> None:
+    """Draw estimators of statistics behind the curves of a panel, on the target task, without moving its limits.
+
+    Args:
+        axes: the panel.
+        numbers: the numbers of all baselines, the name of each in the column `regime`.
+        against: column of the numbers that runs along the horizontal axis.
+        scale: of that axis.
+    """
+    limits = axes.get_ylim()
+    for name, style in baseline_styles(numbers).items():
+        line = numbers[(numbers["regime"] == name) & (numbers["cosine"] == 1)].sort_values(against)
+        axes.plot(scale.place(line[against].to_numpy()), line["trained"], **style)
+    axes.set_ylim(limits)
+
+
+def baseline_styles(numbers: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return how each baseline is drawn, by name.
+
+    Args:
+        numbers: the numbers of all baselines.
+
+    Returns:
+        Arguments of a line.
+
+    Example:
+        >>> list(baseline_styles(pd.DataFrame({"regime": ["ridge", "zero", "ridge"]})))
+        ['ridge', 'zero']
+    """
+    names = list(dict.fromkeys(numbers["regime"]))
+    return {name: {"color": "0.55", "linewidth": 0.9, "zorder": 1, "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)}
 
 
 def _draw_theory(axes: Axes, numbers: pd.DataFrame, line: Curve, *, joined: bool) -> None:

@@ -159,12 +159,14 @@ def _with_roles(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _only_simulated(records: pd.DataFrame) -> pd.Series:
-    """Rows of simulated risks of models that have no exact one."""
+    """Rows of simulated risks at points where nothing is exact: of baselines, and of models without theory or with some."""
     simulated = records["metric"] == "simulated_risk"
-    if "model" not in records:
-        return simulated & ~(records["metric"] == "risk").any()
-    exact = records.loc[records["metric"] == "risk", "model"].unique()
-    return simulated & ~records["model"].isin(exact)
+    exact = records["metric"] == "risk"
+    if not (simulated.any() and exact.any()):
+        return simulated
+    keys = [name for name in (*axes_of(records), *CURVE) if name in records]
+    point = records.groupby(keys, observed=True, dropna=False, sort=False).ngroup()
+    return simulated & ~point.isin(point[exact])
 
 
 def _ordered(numbers: pd.DataFrame, axes: list[str]) -> pd.DataFrame:

@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lsa_jax import estimators
 from lsa_jax.errors import InputError
 from lsa_jax.plotting.curves import Curve, Facets, curves, facets
-from lsa_jax.plotting.panels import FLOOR, draw_panel
+from lsa_jax.plotting.panels import FLOOR, baseline_styles, draw_baselines, draw_panel
 from lsa_jax.plotting.scales import decades, horizontal_scale, set_error_scale, tick_label
 from lsa_jax.plotting.style import COLUMN_WIDTH, FULL_WIDTH, STYLE, regimes_in_order, title_of
 from lsa_jax.setting import label_of, symbol_of
@@ -29,7 +30,8 @@ LINEAR_DECADES = 1.5
 def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
     """Draw error along one axis of a sweep: a column for every regime, a row for every combination of the other axes.
 
-    At most four combinations are drawn; `facets(numbers, against)` says which of how many. Test tasks are told apart against
+    At most four combinations are drawn; `facets(numbers, against)` says which of how many. Baselines are grey lines in every panel against
+    evaluation_shots. Test tasks are told apart against
     evaluation_shots, numbers of shots against cosine, and both against any other axis.
 
     Args:
@@ -51,6 +53,8 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
     """
     if against not in numbers:
         raise InputError(f"numbers have no column {against!r}; they must have been made for it: call sweep_numbers(records, {against!r})")
+    beside = numbers["regime"].map(estimators.is_baseline)
+    numbers, baselines = numbers[~beside], numbers[beside]
     shown = facets(numbers, against)
     lines = curves(_of_rows(numbers, shown, against), against)
     if not lines:
@@ -65,8 +69,12 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
         for row, column in np.ndindex(*panels.shape):
             draw_panel(panels[row, column], [_part(line, row, regimes[column]) for line in lines], against, scale)
         _scale_errors(panels, used, against)
+        if against == "evaluation_shots" and len(baselines):
+            estimates = _of_rows(baselines, shown, against)
+            for row, column in np.ndindex(*panels.shape):
+                draw_baselines(panels[row, column], estimates[estimates["row"] == row], against, scale)
         _label(panels, regimes, shown, against)
-        _add_legend(figure, lines, used)
+        _add_legend(figure, lines, used, baselines if against == "evaluation_shots" else baselines[:0])
     return figure
 
 
@@ -128,8 +136,8 @@ def _text(value: object) -> str:
     return tick_label(number if number.is_integer() else float(f"{number:.3g}"))
 
 
-def _add_legend(figure: Figure, lines: list[Curve], used: pd.DataFrame) -> None:
-    """Add one legend above: the curves, then what lines and points are."""
+def _add_legend(figure: Figure, lines: list[Curve], used: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    """Add one legend above: the curves, then what lines and points are, then the baselines."""
     handles = [Line2D([], [], color=line.color, linestyle=line.linestyle, label=line.label) for line in lines]
     if used["trained"].notna().any():
         for handle, line in zip(handles, lines, strict=True):
@@ -142,6 +150,7 @@ def _add_legend(figure: Figure, lines: list[Curve], used: pd.DataFrame) -> None:
     handles.append(Line2D([], [], color=GREY, label="theory"))
     if len(_near_floor(used)):
         handles.append(Line2D([], [], label=r"noise floor $\sigma^2$", **FLOOR))
+    handles += [Line2D([], [], label=title_of(name), **style) for name, style in baseline_styles(baselines).items()]
     widths = [LETTER * (len(re.sub(r"\\[a-z]+|[${}_]", "", str(handle.get_label()))) + HANDLE) for handle in handles]
     columns = range(len(widths), 1, -1)
     fitting = (number for number in columns if sum(max(part) for part in np.array_split(widths, number)) <= figure.get_figwidth())

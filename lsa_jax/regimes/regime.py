@@ -12,10 +12,11 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
-from lsa_jax.knobs import Knob, real
+from lsa_jax.knobs import Check, Knob, real
 from lsa_jax.objectives import TERMS, Inputs, Objective, Schedule, Term, minimise
 from lsa_jax.objectives.schedules import SCHEDULES
-from lsa_jax.problem import LinearRegression, Params
+from lsa_jax.params import Params
+from lsa_jax.problem import LinearRegression
 from lsa_jax.written import values_of
 
 OWN_STREAMS, FROM_NAME = 2**31, -1
@@ -57,6 +58,8 @@ class Regime:
         train: the trainable set, a name that the model knows, or `all`.
         start: the regime it goes on from; None for one that starts from the initial parameters.
         within: the term whose argmin set it starts in and does not leave, as in objective (d).
+        rate: learning rate of its steps, a number above 0 or the values of a swept one; by default that of the setting.
+        steps: number of its steps; by default that of the setting.
         stream: number of its stream of randomness, never used by another regime; by default one that follows from the name.
         optimum: its closed-form minimiser for one layer of linear attention, if there is one; else no theory is drawn.
         limits: the paper's limiting errors by dimension, if there are any.
@@ -77,6 +80,8 @@ class Regime:
     train: str = "all"
     start: str | None = "pretrained"
     within: str | Term | None = None
+    rate: Any = None
+    steps: int | None = None
     stream: int = FROM_NAME
     optimum: Callable[[Given], Params] | None = dataclasses.field(default=None, repr=False)
     limits: Callable[[int], Limits] | None = dataclasses.field(default=None, repr=False)
@@ -98,21 +103,25 @@ class Regime:
         pairs = zip(self.terms, self.loss.values(), strict=True)
         settle(self, "weights", tuple(_weight(self.name, term, weight) for term, weight in pairs))
         settle(self, "loss", MappingProxyType(dict(self.loss)))
+        rates = () if self.rate is None else _number_or_values(f"rate of regime {self.name!r}", self.rate, real(0.0, above=True))
+        settle(self, "rate", rates or None)
+        settle(self, "steps", None if self.steps is None else checks.as_count(f"steps of regime {self.name!r}", self.steps))
         settle(self, "within", None if self.within is None else _term(self.name, self.within))
         settle(self, "stream", OWN_STREAMS + zlib.crc32(self.name.encode()) // 4 if self.stream == FROM_NAME else self.stream)
         settle(self, "title", self.title or self.name.replace("_", " "))
 
     @functools.cached_property
     def swept(self) -> dict[str, tuple[float, ...]]:
-        """The values of its swept weights, by the name of the axis."""
-        return {self.axis(term): weight for term, weight in zip(self.terms, self.weights, strict=True) if isinstance(weight, tuple)}
+        """The values of its swept weights and rate, by the name of the axis."""
+        weights = {self.axis(term): weight for term, weight in zip(self.terms, self.weights, strict=True)}
+        return {axis: values for axis, values in {**weights, self.rate_axis: self.rate}.items() if isinstance(values, tuple)}
 
     @functools.cached_property
     def knobs(self) -> dict[str, Knob]:
-        """The branch knobs it reads: those of its terms, and its swept weights."""
+        """The branch knobs it reads: those of its terms, its swept weights and its swept rate."""
         declared = {name: one for term in (*self.terms, self.constraint) if term for name, one in term.knobs.items()}
-        weight = Knob("branch", 1.0, real(0.0), "weight")
-        return {**declared, **dict.fromkeys(self.swept, weight)}
+        swept = {axis: axis.rpartition(".")[2].replace("_", " ") for axis in self.swept}
+        return {**declared, **{axis: Knob("branch", 1.0, real(0.0), label) for axis, label in swept.items()}}
 
     @property
     def constraint(self) -> Term | None:
@@ -122,6 +131,23 @@ class Regime:
     def axis(self, term: Term) -> str:
         """Return the name of the axis along which the weight of a term is swept."""
         return f"{self.name}.weight_{term.name}"
+
+    @property
+    def rate_axis(self) -> str:
+        """The name of the axis along which its rate is swept."""
+        return f"{self.name}.rate"
+
+    def rate_at(self, knobs: Mapping[str, ArrayLike], default: ArrayLike) -> ArrayLike:
+        """Return the learning rate of its steps.
+
+        Args:
+            knobs: values of the branch knobs it reads.
+            default: the rate of the setting.
+
+        Returns:
+            The rate.
+        """
+        return default if self.rate is None else knobs.get(self.rate_axis, self.rate)
 
     def objective(self, inputs: Inputs) -> Objective:
         """Return what it minimises.
@@ -140,7 +166,9 @@ class Regime:
         """Return what determines its numbers, as JSON can hold it."""
         loss = {term.name: _described(weight) for term, weight in zip(self.terms, self.weights, strict=True)}
         within = self.constraint.name if self.constraint else None
-        return {"name": self.name, "train": self.train, "start": self.start, "loss": loss, "within": within, "stream": self.stream}
+        own = {name: value for name, value in (("rate", _described(self.rate)), ("steps", self.steps)) if value is not None}
+        told = {"name": self.name, "train": self.train, "start": self.start, "loss": loss, "within": within, "stream": self.stream}
+        return told | own
 
 
 def _term(regime: str, written: object) -> Term:
@@ -156,7 +184,12 @@ def _weight(regime: str, term: Term, written: Any) -> float | tuple[float, ...] 
         return written
     if isinstance(written, str) and written.isidentifier():
         return SCHEDULES[checks.as_choice(f"schedule of {term.name} in regime {regime!r}:", written, tuple(SCHEDULES))]
-    values = values_of(f"weight of {term.name} in regime {regime!r}", written, real(0.0))
+    return _number_or_values(f"weight of {term.name} in regime {regime!r}", written, real(0.0))
+
+
+def _number_or_values(name: str, written: Any, check: Check) -> float | tuple[float, ...]:
+    """A number, or the values of a swept one."""
+    values = values_of(name, written, check)
     return values[0] if len(values) == 1 and isinstance(written, int | float) else tuple(values)
 
 

@@ -26,12 +26,12 @@ def operations(group: Group, spec: Spec) -> float:
         The number of operations.
     """
     setting, dim = group.setting, group.setting.dim
-    step = 30.0 * dim**3 + 100.0 * dim**2
-    if setting.gradient == "sampled":
-        step = setting.batch_size * (2000.0 + 12.0 * dim**2)
-    training = len(group.trainings) * setting.steps * step
+    prompt = (2000.0 + 12.0 * dim**2) * setting.layers * setting.heads
+    step = setting.batch_size * prompt if setting.gradient == "sampled" else 30.0 * dim**3 + 100.0 * dim**2
+    steps = (group.family.by_name[branch.regime].steps or setting.steps for branch in group.trainings)
+    training = sum(steps) * step
     errors = len(set(group.models.values())) * len(spec.cosines) * len(spec.evaluation_shots)
-    return training + errors * (2 * 30.0 * dim**3 + spec.simulation_prompts * (2000.0 + 12.0 * dim**2))
+    return training + errors * (2 * 30.0 * dim**3 + spec.simulation_prompts * prompt)
 
 
 def seconds(group: Group, spec: Spec, platform: str, devices: int) -> float:

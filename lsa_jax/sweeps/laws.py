@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lsa_jax import checks, covariances, models, priors
+from lsa_jax import checks, covariances, estimators, models, priors
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given
 from lsa_jax.priors import TaskPrior
+from lsa_jax.problem import LinearRegression
 from lsa_jax.setting import Setting
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def prior_of(setting: Setting) -> TaskPrior:
 
 def has_minimiser(setting: Setting) -> bool:
     """Tell whether the closed-form minimisers hold for a setting: one layer of linear attention, and a symmetric prior with moments."""
-    theory = models.of(setting.model).theory
+    theory = setting.network.theory
     return theory is not None and theory.minimisers and _is_symmetric(setting.prior, setting.dim)
 
 
@@ -101,8 +102,9 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
     Raises:
         ValueError: if so.
     """
-    setting, model = group.setting, models.of(group.setting.model)
+    setting, model = group.setting, group.setting.network
     _require_laws(setting)
+    _require_baselines(spec, group)
     for regime in {cell.regime for cell in group.cells}:
         for one in group.family.lineage_of(regime):
             models.require_group(model, one.train)
@@ -111,7 +113,7 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
     _warn_of_curved_constraints(group, model)
     if setting.gradient == "closed_form" and not has_minimiser(setting):
         raise InputError(f"model {model.name!r} with prior {setting.prior} has no closed-form optima: set another gradient")
-    if model.theory is None:
+    if model.theory is None or model.theory.exact_at is not None:
         _require_simulated(spec, group, model)
     elif setting.gradient == "population":
         _require_moments(group)
@@ -141,6 +143,13 @@ def _require_laws(setting: Setting) -> None:
         checks.as_task("target_task", np.array(setting.target_task), setting.dim)
 
 
+def _require_baselines(spec: "Spec", group: "Group") -> None:
+    """Refuse baselines that a prior, no noise or infinite contexts leave undefined."""
+    noise, shots = float(group.lineages["noise_std"].min()), float(group.lineages["pretraining_shots"].max())
+    for name in spec.baselines:
+        estimators.require_baseline(name, LinearRegression(jnp.eye(group.setting.dim), noise), prior_of(group.setting), shots)
+
+
 def _require_moments(group: "Group") -> None:
     """Refuse exact gradients over a prior without exact moments, where a term asks for them."""
     asked = {term.name for cell in group.trainings for term in group.family.by_name[cell.regime].terms}
@@ -149,15 +158,16 @@ def _require_moments(group: "Group") -> None:
 
 
 def _require_simulated(spec: "Spec", group: "Group", model: models.Model) -> None:
-    """Refuse exact gradients and infinite contexts of a model about which nothing is exact."""
+    """Refuse exact gradients and infinite contexts of a model about which nothing is exact, or infinitely long prompts alone."""
+    exact = f"model {model.name!r} has no exact risk" + (" but in infinite contexts" if model.theory else "")
     if group.setting.gradient != "sampled":
-        raise InputError(f"model {model.name!r} has no exact risk: set gradient = 'sampled'")
-    if not spec.simulation_prompts:
-        raise InputError(f"model {model.name!r} has no exact risk: set simulation_prompts, to measure it on prompts")
+        raise InputError(f"{exact}: set gradient = 'sampled'")
+    if not spec.simulation_prompts and len(group.exact_shots(spec)) < len(spec.evaluation_shots):
+        raise InputError(f"{exact}: set simulation_prompts, to measure it on prompts")
     finite = f"prompts of model {model.name!r} are finite"
     if math.inf in {*group.lineages["pretraining_shots"], *(cell.knobs["fine_tuning_shots"] for cell in group.cells)}:
         raise InputError(f"pretraining_shots or fine_tuning_shots is infinite, but {finite}: leave inf out")
-    if not any(map(math.isfinite, spec.simulation_shots)):
+    if not group.exact_shots(spec) and not group.simulated_shots(spec):
         raise InputError(f"evaluation_shots are all infinite, but {finite}: add a finite number")
 
 

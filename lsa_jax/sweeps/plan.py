@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lsa_jax import models
 from lsa_jax.errors import InputError
 from lsa_jax.experiment import Rows
 from lsa_jax.regimes import Branch, Family
@@ -56,9 +55,24 @@ class Group:
         """Number of cells."""
         return len(self.lineages) * len(self.cells)
 
+    @property
+    def finite(self) -> bool:
+        """Whether prompts drawn for its model are finite."""
+        theory = self.setting.network.theory
+        return theory is None or not theory.samples_limit
+
+    def exact_shots(self, spec: Spec) -> tuple[float, ...]:
+        """Return the numbers of shots at which its model's errors are exact."""
+        theory = self.setting.network.theory
+        return () if theory is None else tuple(shots for shots in spec.evaluation_shots if theory.knows(shots))
+
+    def simulated_shots(self, spec: Spec) -> tuple[float, ...]:
+        """Return the numbers of shots at which its model's errors can be simulated, of those asked for."""
+        return tuple(shots for shots in spec.simulation_shots if not self.finite or math.isfinite(shots))
+
     def rows(self, spec: Spec) -> Rows:
         """Return the rows that its prompts of tokens reserve; None where none are drawn."""
-        model = models.of(self.setting.model)
+        model = self.setting.network
         drawn = model.theory is None or model.theory.sampled_errors is None
         pooled = bool(self.setting.pool_size) and self.setting.gradient == "sampled"
         shots = [cell.knobs["fine_tuning_shots"] for cell in self.cells]
@@ -66,6 +80,7 @@ class Group:
             prior=_most(self.lineages["pretraining_shots"]) if drawn else None,
             target=_most(shots) if drawn or pooled else None,
             evaluation=_most(spec.evaluation_shots) if drawn else None,
+            baseline=_most(spec.finite_shots) if spec.baselines else None,
         )
 
 

@@ -16,11 +16,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from lsa_jax import evaluation, experiment, models
+from lsa_jax import evaluation, experiment
 from lsa_jax.batching import vmap_last
+from lsa_jax.empirical import RiskEstimate
+from lsa_jax.estimators import Baseline
 from lsa_jax.experiment import Lineage, Rows
 from lsa_jax.models.protocol import all_finite
-from lsa_jax.problem import Params
+from lsa_jax.params import Params
 from lsa_jax.regimes import Regime
 from lsa_jax.setting import Setting
 from lsa_jax.sweeps.laws import Laws
@@ -38,10 +40,14 @@ Traced = Mapping[str, Array | np.ndarray]
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Grid:
-    """Where models are evaluated, traced: numbers of shots, those of them at which errors are simulated, and cosines of the test tasks."""
+    """Where models are evaluated, traced: numbers of shots, those of them at which errors are simulated, and cosines of the test tasks.
+
+    Baselines are simulated at the finite ones among those.
+    """
 
     evaluation_shots: Float[Array, " num_shots"]
     simulation_shots: Float[Array, " num_simulated"]
+    baseline_shots: Float[Array, " num_finite"]
     cosines: Float[Array, " num_tasks"]
 
 
@@ -53,6 +59,7 @@ class Measured:
     optimum_risk: Float[Array | np.ndarray, "*batch tasks shots"] | None
     simulated_risk: Float[Array | np.ndarray, "*batch tasks simulated"] | None
     standard_error: Float[Array | np.ndarray, "*batch tasks simulated"] | None
+    quantiles: Float[Array | np.ndarray, "*batch tasks simulated levels"] | None
     diverged: Bool[Array | np.ndarray, "*batch"]
     target_task: Float[Array | np.ndarray, "*batch dim"]
     optimum: Params | None
@@ -66,12 +73,14 @@ class Static:
         setting: static knobs; the others are at their defaults.
         rows: rows that prompts of tokens reserve.
         simulation_prompts: prompts that simulate each error; 0 for none.
+        quantiles: levels of the quantiles over them.
         mesh: the devices over which lineages are spread.
     """
 
     setting: Setting
     rows: Rows
     simulation_prompts: int
+    quantiles: tuple[float, ...]
     mesh: Mesh
 
 
@@ -140,6 +149,43 @@ def measure(
     return _spread(static, jax.vmap(one, (None, 0, 0)), (common,), (traced, trained))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def measure_baseline(static: Static, baseline: Baseline, traced: Traced, laws: Laws, grid: Grid) -> Measured:
+    """Fit a baseline to the pretraining law of every lineage of a batch, and measure it.
+
+    Args:
+        static: what is static.
+        baseline: the estimator.
+        traced: the traced knobs of the lineages.
+        laws: what all of them share.
+        grid: where to measure.
+
+    Returns:
+        What is measured; all baselines of a lineage meet the same prompts.
+    """
+
+    def one(common: tuple[Laws, Grid], traced: Traced) -> Measured:
+        laws, grid = common
+        setting, lineage = _drawn(static, laws, traced)
+        problem, key = lineage.problem, jax.random.fold_in(lineage.key, experiment.BASELINE_STREAM)
+        params = baseline.fit(jax.random.fold_in(key, 0), problem, lineage.prior, setting.pretraining_shots)
+        tasks = _test_tasks(lineage, grid)
+        estimate = evaluation.simulated_curves(
+            jax.random.fold_in(key, 1),
+            params,
+            problem,
+            tasks,
+            grid.baseline_shots,
+            static.simulation_prompts,
+            model=baseline.predict,
+            max_shots=static.rows.baseline,
+            quantiles=static.quantiles,
+        )
+        return _told(lineage, estimate)
+
+    return _spread(static, jax.vmap(one, (None, 0)), ((laws, grid),), (traced,))
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def above_minimum(static: Static, traced: Traced, laws: Laws, pretrained: Trained) -> Bool[Array, " batch"]:
     """Tell which lineages of a batch missed the minimum of pretraining.
@@ -188,11 +234,9 @@ def _measured(
     static: Static, setting: Setting, lineage: Lineage, grid: Grid, stream: Array, optimal: Params | None, trained: Trained | None
 ) -> Measured:
     """Errors of a trained model, or of the optimum itself, on tasks of the asked cosines."""
-    model, problem = models.of(setting.model), lineage.problem
+    model, problem = setting.network, lineage.problem
     params = optimal if trained is None else trained.params
-    direction = jax.random.fold_in(lineage.key, experiment.DIRECTION_STREAM)
-    tasks = jax.vmap(lambda cosine: evaluation.task_at_cosine(direction, problem, lineage.target_task, cosine))(grid.cosines)
-    risk = mean = error = None
+    tasks, risk, estimate = _test_tasks(lineage, grid), None, None
     diverged = jnp.zeros((), bool) if trained is None else trained.diverged
     if model.theory is not None:
         risk = evaluation.error_curves(params, problem, tasks, grid.evaluation_shots, model=model)
@@ -201,16 +245,32 @@ def _measured(
         key = jax.random.fold_in(jax.random.fold_in(lineage.key, experiment.SIMULATION_STREAM), stream)
         rows = {} if static.rows.evaluation is None else {"max_shots": static.rows.evaluation}
         simulated = (params, problem, tasks, grid.simulation_shots, static.simulation_prompts)
-        estimate = evaluation.simulated_curves(key, *simulated, model=model, **rows)
-        mean, error = estimate.mean, estimate.standard_error
-    return Measured(
+        estimate = evaluation.simulated_curves(key, *simulated, model=model, quantiles=static.quantiles, **rows)
+    return _told(
+        lineage,
+        estimate,
         risk=risk,
         optimum_risk=None if optimal is None else evaluation.error_curves(optimal, problem, tasks, grid.evaluation_shots),
-        simulated_risk=mean,
-        standard_error=error,
         diverged=diverged,
-        target_task=lineage.target_task,
         optimum=optimal if trained is None else None,
+    )
+
+
+def _test_tasks(lineage: Lineage, grid: Grid) -> Float[Array, "num_tasks dim"]:
+    """The tasks of the asked cosines to the target task."""
+    direction, target = jax.random.fold_in(lineage.key, experiment.DIRECTION_STREAM), lineage.target_task
+    return jax.vmap(lambda cosine: evaluation.task_at_cosine(direction, lineage.problem, target, cosine))(grid.cosines)
+
+
+def _told(lineage: Lineage, estimate: RiskEstimate | None, **known: Any) -> Measured:
+    """What is measured, with the simulated errors if there are any."""
+    told: dict[str, Any] = {"risk": None, "optimum_risk": None, "diverged": jnp.zeros((), bool), "optimum": None, **known}
+    return Measured(
+        simulated_risk=None if estimate is None else estimate.mean,
+        standard_error=None if estimate is None else estimate.standard_error,
+        quantiles=None if estimate is None else estimate.quantiles,
+        target_task=lineage.target_task,
+        **told,
     )
 
 

@@ -25,7 +25,8 @@ FORMAT = 2
 READABLE = (1, 2)
 """Versions that can still be read: the first has fewer columns, and no checksums in the names of its files."""
 
-METRICS = ("risk", "optimum_risk", "simulated_risk", "standard_error")
+EXACT = ("risk", "optimum_risk")
+METRICS = (*EXACT, "simulated_risk", "standard_error")
 FORMAT_KEY, DIGEST_KEY, ROWS_KEY, COUNTS_KEY = b"lsa_jax.format", b"lsa_jax.spec", b"lsa_jax.rows_per_lineage", b"lsa_jax.counts"
 NAME = re.compile(r"group-(\d+)-lineages-(\d+)-(\d+)(?:-([0-9a-f]{8}))?\.parquet")
 
@@ -60,14 +61,21 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
         outcome: what it came to, with at least as many lineages as the chunk has.
 
     Returns:
-        Columns for the regime, every knob and every swept weight, `test_task`, `cosine`, `evaluation_shots`, `metric`, `value`, `diverged`
-        and `above_minimum`. A metric that is not known has no row. Its metadata tell the format, the sweep and the environment.
+        Columns for the regime or the baseline, every knob and every swept weight or rate, `test_task`, `cosine`, `evaluation_shots`,
+        `metric`, `value`, `diverged` and `above_minimum`. A metric that is not known has no row. Its metadata tell the format, the sweep
+        and the environment.
     """
     count = chunk.last - chunk.first
-    parts = [(cell, metric, values) for cell in group.cells for metric, values in _metrics(outcome.measured[group.models[cell]]).items()]
+    models = {**group.models, **{baseline: baseline for baseline in map(Branch, spec.baselines)}}
+    parts = [(cell, metric, values) for cell, model in models.items() for metric, values in _metrics(spec, outcome.measured[model]).items()]
     values = np.concatenate([values[:count].reshape(count, -1) for _, _, values in parts], axis=1)
-    diverged = {cell: np.asarray(outcome.measured[group.models[cell]].diverged)[:count] for cell in group.cells}
-    rows = [_Rows(spec, cell, metric, values.shape[1:]) for cell, metric, values in parts]
+    diverged = {cell: np.asarray(outcome.measured[model].diverged)[:count] for cell, model in models.items()}
+    exact, simulated = group.exact_shots(spec), group.simulated_shots(spec)
+
+    def shots(cell: Branch, metric: str) -> tuple[float, ...]:
+        return exact if metric in EXACT else simulated if cell in group.models else spec.finite_shots
+
+    rows = [_Rows(spec.cosines, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
     lineages = group.lineages.iloc[chunk.first : chunk.last]
     missed = np.asarray(outcome.above_minimum)[:count]
 
@@ -94,7 +102,7 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
         "diverged": np.concatenate([np.repeat(diverged[row.cell][:, None], row.size, axis=1) for row in rows], axis=1).ravel(),
         "above_minimum": np.repeat(missed, values.shape[1]),
     }
-    bad = np.stack(list(diverged.values()), axis=1)
+    bad = np.stack([diverged[cell] for cell in group.cells], axis=1)
     tally = {"cells": bad.size, "diverged": int(bad.sum()), "above_minimum": int(missed.sum()) * len(group.cells)}
     return pa.table(columns).replace_schema_metadata({
         FORMAT_KEY: str(FORMAT),
@@ -111,6 +119,11 @@ def task_name(cosine: float) -> str:
     return named.get(cosine, f"cosine {cosine:.12g}")
 
 
+def quantile_name(level: float) -> str:
+    """Return the metric of a quantile of the squared errors of simulated prompts."""
+    return f"quantile_{level:g}"
+
+
 def _flagged(diverged: np.ndarray, missed: np.ndarray) -> list[list[int]]:
     """Cells of each lineage that diverged, and that started above the minimum, so that overlapping chunks can be counted once."""
     return [[int(lost), int(low) * diverged.shape[1]] for lost, low in zip(diverged.sum(axis=1), missed, strict=True)]
@@ -120,20 +133,20 @@ def _flagged(diverged: np.ndarray, missed: np.ndarray) -> list[list[int]]:
 class _Rows:
     """The rows of one metric of one cell of a lineage: over test tasks, and over numbers of shots the last ones fastest."""
 
-    spec: Spec
+    known_cosines: tuple[float, ...]
+    known_shots: tuple[float, ...]
     cell: Branch
     metric: str
-    shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
         """Their number."""
-        return self.shape[0] * self.shape[1]
+        return len(self.known_cosines) * len(self.known_shots)
 
     @property
     def cosines(self) -> np.ndarray:
         """The cosine of each row's test task."""
-        return np.repeat(self.spec.cosines, self.shape[1])
+        return np.repeat(self.known_cosines, len(self.known_shots))
 
     @property
     def tasks(self) -> list[str]:
@@ -143,14 +156,14 @@ class _Rows:
     @property
     def shots(self) -> np.ndarray:
         """The number of shots of each row."""
-        asked = self.spec.simulation_shots if self.metric in METRICS[2:] else self.spec.evaluation_shots
-        numbers = np.array(asked)
-        return np.tile(numbers if len(numbers) == self.shape[1] else numbers[np.isfinite(numbers)], self.shape[0])
+        return np.tile(self.known_shots, len(self.known_cosines))
 
 
-def _metrics(measured: Measured) -> Mapping[str, np.ndarray]:
-    """What is known of a model, by metric."""
+def _metrics(spec: Spec, measured: Measured) -> Mapping[str, np.ndarray]:
+    """What is known of a model or a baseline, by metric."""
     known = {name: getattr(measured, name) for name in METRICS}
+    if measured.quantiles is not None:
+        known |= {quantile_name(level): measured.quantiles[..., place] for place, level in enumerate(spec.simulation_quantiles)}
     return {name: np.asarray(values) for name, values in known.items() if values is not None}
 
 

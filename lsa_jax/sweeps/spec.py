@@ -35,6 +35,8 @@ class Spec:
         simulation_shots: those of them at which errors are simulated.
         cosines: cosines to the target task of the tasks they are evaluated on; 1 is θ₀ itself and -1 its opposite.
         simulation_prompts: prompts to simulate each error with, beside the exact one; 0 for none.
+        simulation_quantiles: levels of the quantiles over these prompts that are recorded beside their mean.
+        baselines: estimators that are measured beside the models, see `lsa_jax.estimators.baseline`.
         dtype: `float32` or `float64`.
         matmul_precision: precision of matrix products on devices that have several.
     """
@@ -45,8 +47,15 @@ class Spec:
     simulation_shots: tuple[float, ...]
     cosines: tuple[float, ...]
     simulation_prompts: int
+    simulation_quantiles: tuple[float, ...]
+    baselines: tuple[str, ...]
     dtype: str
     matmul_precision: str
+
+    @property
+    def finite_shots(self) -> tuple[float, ...]:
+        """The numbers of shots at which baselines are simulated."""
+        return tuple(filter(math.isfinite, self.simulation_shots))
 
     @property
     def axes(self) -> dict[str, Knob]:
@@ -56,7 +65,7 @@ class Spec:
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as JSON can hold it, the same for equal sweeps however they were written."""
         own = [regime.described() for regime in self.family.regimes if regime not in Family.of().regimes]
-        return {
+        told = {
             "cells": [{name: _written(values) for name, values in block.items()} for block in self.blocks],
             "regimes": own,
             "evaluation_shots": _written(self.evaluation_shots),
@@ -66,6 +75,8 @@ class Spec:
             "dtype": self.dtype,
             "matmul_precision": self.matmul_precision,
         }
+        asked = {"simulation_quantiles": self.simulation_quantiles, "baselines": self.baselines}
+        return told | {name: list(values) for name, values in asked.items() if values}
 
     @property
     def digest(self) -> str:
@@ -134,7 +145,7 @@ def _regime(name: str, table: Any) -> Regime:
     if not isinstance(table, Mapping):
         raise InputError(f"regime {name!r} is {table!r}; it must be a table, [regimes.{name}], with a loss")
     for key in table:
-        checks.as_choice(f"key of regime {name!r}:", key, ("loss", "train", "start", "within", "stream", "title"))
+        checks.as_choice(f"key of regime {name!r}:", key, ("loss", "train", "start", "within", "rate", "steps", "stream", "title"))
     if "loss" not in table:
         raise InputError(f"regime {name!r} has no loss; give loss = {{ zero_shot = 1.0 }}, say")
     chosen: dict[str, Any] = dict(table)
@@ -174,6 +185,9 @@ def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]
     def several(name: str) -> tuple[float, ...]:
         return tuple(map(float, values_of(name, shared[name], EVALUATION[name].check)))
 
+    def some(name: str) -> tuple[Any, ...]:
+        return tuple(values_of(name, shared[name], EVALUATION[name].check)) if len(as_list(shared[name])) else ()
+
     def one(name: str) -> Any:
         return EVALUATION[name].check(name, shared[name])
 
@@ -188,14 +202,28 @@ def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]
         simulation_shots=simulated,
         cosines=tuple(map(float, values_of("test_tasks", cosines, EVALUATION["test_tasks"].check))),
         simulation_prompts=one("simulation_prompts"),
+        simulation_quantiles=some("simulation_quantiles"),
+        baselines=some("baselines"),
         dtype=one("dtype"),
         matmul_precision=one("matmul_precision"),
     )
-    if spec.simulation_prompts == 1:
-        raise InputError("simulation_prompts is 1; a standard error needs at least 2, or 0 for no simulation")
+    _require_prompts(spec)
     if any(1 in block["dim"] for block in blocks) and not set(spec.cosines) <= {1.0, -1.0}:
         raise InputError("dim 1 knows the tasks target and opposite only; leave other cosines out of test_tasks")
     return spec
+
+
+def _require_prompts(spec: Spec) -> None:
+    """Refuse what is to be measured on simulated prompts where there are none that fit."""
+    if spec.simulation_prompts == 1:
+        raise InputError("simulation_prompts is 1; a standard error needs at least 2, or 0 for no simulation")
+    if not spec.simulation_prompts and (spec.simulation_quantiles or spec.baselines):
+        raise InputError("simulation_quantiles and baselines are measured on simulated prompts: set simulation_prompts above 1")
+    if spec.baselines and not spec.finite_shots:
+        raise InputError("baselines see finite prompts, but all simulation_shots are infinite: add a finite number")
+    taken = set(spec.baselines) & set(spec.family.by_name)
+    if taken:
+        raise InputError(f"{', '.join(taken)} is a baseline and the name of a regime; call the regime otherwise")
 
 
 def _written(values: Sequence[Any]) -> Any:
