@@ -1,8 +1,9 @@
 """A group's programs at one batch size: run for a batch, or compiled ahead for what they take."""
 
+import concurrent.futures
 import dataclasses
-import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from lsa_jax import precision
+from lsa_jax.estimators import Baseline, baseline
 from lsa_jax.regimes import Branch, Regime
 from lsa_jax.setting import STATIC, TRACED, Setting
 from lsa_jax.sweeps import laws as laws_of
@@ -41,6 +44,7 @@ class Programs:
         laws: what all lineages share.
         grid: where models are measured.
         landing: whether the pretraining minimum is known.
+        baselines: the estimators that are measured beside the models.
     """
 
     group: Group
@@ -49,6 +53,7 @@ class Programs:
     laws: Laws
     grid: Grid
     landing: bool
+    baselines: tuple[Baseline, ...] = ()
 
     def run(self, first: int, last: int, size: int) -> Outcome:
         """Train and measure lineages of the group.
@@ -72,6 +77,8 @@ class Programs:
         for branch in dict.fromkeys(self.group.models.values()):
             fixed, which = self._measuring(branch)
             measured[branch] = jax.device_get(program.measure(*fixed, traced, laws, grid, *which, trained.get(branch)))
+        for one in self.baselines:
+            measured[Branch(one.name)] = jax.device_get(program.measure_baseline(self.static, one, traced, laws, grid))
         missed, root = np.zeros(size, bool), self.group.family.branch("pretrained", {})
         if self.landing and root in trained:
             missed = jax.device_get(program.above_minimum(self.static, traced, laws, trained[root]))
@@ -103,23 +110,36 @@ class Programs:
         return (self.static, self.forms if known else ()), which
 
     def compile(self, size: int) -> list[Any]:
-        """The programs compiled for a batch size, from the shapes of their arguments; calling them later compiles nothing again."""
+        """Return the programs compiled for a batch size, each while the next is traced; calling them later compiles nothing again."""
+        real, asked = jnp.result_type(float), precision.current()
+
+        def compiled(part: Any) -> Any:
+            with jax.enable_x64(real == jnp.float64), jax.default_matmul_precision(asked):
+                return part.compile()
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+            jobs = [threads.submit(compiled, part) for part in self._lowered(size)]
+            return [job.result() for job in jobs]
+
+    def _lowered(self, size: int) -> Iterator[Any]:
+        """Each program, traced for the shapes of its arguments."""
         whole, split = (NamedSharding(self.static.mesh, place) for place in (program.WHOLE, program.SPLIT))
         laws, grid, traced = _shapes(self.laws, whole), _shapes(self.grid, whole), _shapes(self.traced(0, 1, size), split)
         trained: dict[str, Any] = {}
-        lowered = []
         for branch in self.group.trainings:
             regime = self.group.family.by_name[branch.regime]
             if branch.regime not in trained:
                 start = None if regime.start is None else trained[regime.start]
-                lowered.append(program.train.lower(self.static, regime, traced, laws, self._knobs(branch), start))
-                trained[branch.regime] = _shapes(lowered[-1].out_info, split)
+                lowered = program.train.lower(self.static, regime, traced, laws, self._knobs(branch), start)
+                trained[branch.regime] = _shapes(lowered.out_info, split)
+                yield lowered
         for branch in {self._measuring(branch)[0]: branch for branch in self.group.models.values()}.values():
             fixed, which = self._measuring(branch)
-            lowered.append(program.measure.lower(*fixed, traced, laws, grid, *which, trained.get(branch.regime)))
+            yield program.measure.lower(*fixed, traced, laws, grid, *which, trained.get(branch.regime))
+        for one in self.baselines:
+            yield program.measure_baseline.lower(self.static, one, traced, laws, grid)
         if self.landing and "pretrained" in trained:
-            lowered.append(program.above_minimum.lower(self.static, traced, laws, trained["pretrained"]))
-        return [part.compile() for part in lowered]
+            yield program.above_minimum.lower(self.static, traced, laws, trained["pretrained"])
 
 
 def _shapes(tree: Any, sharding: NamedSharding) -> Any:
@@ -141,18 +161,20 @@ def programs_of(group: Group, spec: Spec, mesh: Mesh) -> Programs:
     real = jnp.result_type(float)
     static = Setting(**{name: getattr(group.setting, name) for name in STATIC})
     rows = group.rows(spec)
-    finite = rows.evaluation is not None
-    simulated = [shots for shots in spec.simulation_shots if not finite or math.isfinite(shots)]
     known = laws_of.has_minimiser(group.setting)
     return Programs(
         group=group,
-        static=Static(setting=static, rows=rows, simulation_prompts=spec.simulation_prompts, mesh=mesh),
+        static=Static(
+            setting=static, rows=rows, simulation_prompts=spec.simulation_prompts, quantiles=spec.simulation_quantiles, mesh=mesh
+        ),
         forms=tuple(regime for regime in group.family.regimes if regime.optimum is not None) if known else (),
         laws=laws_of.of(group.setting),
         grid=Grid(
-            evaluation_shots=jnp.array(spec.evaluation_shots, real),
-            simulation_shots=jnp.array(simulated, real),
+            evaluation_shots=jnp.array(group.exact_shots(spec), real),
+            simulation_shots=jnp.array(group.simulated_shots(spec), real),
+            baseline_shots=jnp.array(spec.finite_shots, real),
             cosines=jnp.array(spec.cosines, real),
         ),
         landing=known and group.setting.trained,
+        baselines=tuple(map(baseline, spec.baselines)),
     )

@@ -203,12 +203,12 @@ class _Worker:
     def _batch_size(self, programs: Programs, gaps: Sequence[Chunk]) -> int:
         """How many lineages to train at once: what is asked for, or what suits the devices and fits the memory of the compiled program."""
         mesh = programs.static.mesh
-        devices, platform = mesh.devices.size, mesh.devices.flat[0].platform
+        devices, platform, memory = mesh.devices.size, mesh.devices.flat[0].platform, math.inf
         if self.seed_batch is not None:
-            return -(-self.seed_batch // devices) * devices
-        memory = processes.memory(mesh)
-        left = sum(gap.last - gap.first for gap in gaps)
-        size = estimate.batch_size(programs.group, self.spec, left, platform, devices, memory)
+            size = -(-self.seed_batch // devices) * devices
+        else:
+            memory, left = processes.memory(mesh), sum(gap.last - gap.first for gap in gaps)
+            size = estimate.batch_size(programs.group, self.spec, left, platform, devices, memory)
         try:
             with arithmetic(self.spec):
                 while (needed := programs.memory(size)) > memory and size > devices:
