@@ -17,7 +17,7 @@ from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
 from lsa_jax.flags import Whole
 from lsa_jax.lm import command as language_model
-from lsa_jax.reproduce.settings import PRESETS, Preset, Settings, default_out
+from lsa_jax.reproduce.settings import PRESETS, Experiment, Preset, Settings, default_out
 
 TRACEBACK = "--traceback"
 
@@ -30,11 +30,16 @@ def apply_preset(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
         commands: the chain of commands; only reproduce has these presets.
         arguments: the command's arguments; those without a value get the preset's.
     """
-    by_name = {argument.name: argument for argument in arguments}
-    preset = by_name.get("--preset") if commands == ("reproduce",) else None
-    if preset is None or not preset.tokens:
+    if commands != ("reproduce",):
         return
-    for field, value in PRESETS.get(preset.tokens[-1].value, {}).items():
+    by_name = {argument.name: argument for argument in arguments}
+
+    def said(name: str, default: str) -> str:
+        tokens = by_name[name].tokens
+        return tokens[-1].value if tokens else default
+
+    presets = PRESETS.get(said("--experiment", "regimes"), {})
+    for field, value in presets.get(said("--preset", "default"), {}).items():
         argument = by_name["--" + field.replace("_", "-")]
         if not argument.tokens:
             argument.append(Token(keyword=argument.name, value=str(value), source="preset"))
@@ -54,21 +59,23 @@ app.command(language_model.app)
 def reproduce(
     settings: Annotated[Settings | None, Parameter(name="*")] = None,
     *,
+    experiment: Experiment = "regimes",
     preset: Preset = "default",
     out: Path | None = None,
     force: bool = False,
     figure: bool = True,
     quiet: bool = False,
 ) -> int:
-    """Train the paper's four regimes and check its twelve claims.
+    """Train the paper's four regimes and check its twelve claims, or compare transformers of several layers and heads.
 
     Pretrains linear attention on linear regression, fine-tunes it three ways on one target task, and prints the paper's limit, the exact
     value at the finite setting, and trained models over several seeds, side by side. Run it again to go on after an interruption.
 
     Args:
         settings: see below.
+        experiment: regimes is one layer with theory; comparison fine-tunes all, query, key or value of deeper transformers.
         preset: quick takes seconds; paper is the published batch of 5000 and constant learning rate. Flags override it.
-        out: Folder for figure, numbers and parameters; by default results/reproduce-PRESET.
+        out: Folder for figure, numbers and parameters; by default results/reproduce-PRESET or results/comparison-PRESET.
         force: Replace another run in the folder instead of refusing.
         figure: Draw the figure.
         quiet: Print the table only, no progress.
@@ -76,9 +83,13 @@ def reproduce(
     Returns:
         The exit code.
     """
-    from lsa_jax.reproduce import command
+    if experiment == "regimes":
+        from lsa_jax.reproduce import command
+    else:
+        from lsa_jax.comparison import command
 
-    return command.run(settings or Settings(), preset, out or default_out(preset), force=force, figure=figure, quiet=quiet)
+    folder = out or default_out(preset, experiment)
+    return command.run(settings or Settings(), preset, folder, force=force, figure=figure, quiet=quiet)
 
 
 @app.command

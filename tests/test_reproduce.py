@@ -222,7 +222,7 @@ def test_importing_the_package_touches_no_device_and_draws_nothing() -> None:
 
 
 def test_presets_change_known_settings_and_have_folders_of_their_own() -> None:
-    for name, changes in PRESETS.items():
+    for name, changes in PRESETS["regimes"].items():
         assert Settings(**changes) is not None
         assert default_out(name).name == f"reproduce-{name}"
-    assert Settings(**PRESETS["paper"]).batch_size == 5000
+    assert Settings(**PRESETS["regimes"]["paper"]).batch_size == 5000

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lsa_jax.flags import Whole
 
 Preset = Literal["default", "quick", "paper"]
+Experiment = Literal["regimes", "comparison"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,21 +60,29 @@ class Settings:
     """Platform to run on: default, cpu, gpu or tpu."""
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "quick": {"seeds": 4, "steps": 2000, "simulation_prompts": 5000},
-    "paper": {"batch_size": 5000, "decay": "constant", "simulation_prompts": 50_000},
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "regimes": {
+        "default": {},
+        "quick": {"seeds": 4, "steps": 2000, "simulation_prompts": 5000},
+        "paper": {"batch_size": 5000, "decay": "constant", "simulation_prompts": 50_000},
+    },
+    "comparison": {
+        "default": {"pool_size": 0, "evaluation_shots": 20},
+        "quick": {"pool_size": 0, "evaluation_shots": 20, "seeds": 4, "steps": 2000, "batch_size": 256, "simulation_prompts": 5000},
+        "paper": {"pool_size": 0, "evaluation_shots": 20, "batch_size": 5000, "decay": "constant", "simulation_prompts": 50_000},
+    },
 }
-"""What each preset changes: `paper` is the published batch and constant learning rate, `quick` is for a first look and for tests."""
+"""What each preset changes, by experiment: `paper` is the published batch and constant learning rate, `quick` is for a first look."""
 
 
-def default_out(preset: str) -> Path:
+def default_out(preset: str, experiment: str = "regimes") -> Path:
     """Return the folder a preset writes to where none is given.
 
     Args:
         preset: name of the preset.
+        experiment: name of the experiment.
 
     Returns:
         The folder, relative to the current one.
     """
-    return Path("results") / f"reproduce-{preset}"
+    return Path("results") / (f"reproduce-{preset}" if experiment == "regimes" else f"{experiment}-{preset}")

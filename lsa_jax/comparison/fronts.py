@@ -1,0 +1,128 @@
+"""From records to tables: errors over seeds, fronts of zero-shot gain against few-shot loss, and how pretraining went."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lsa_jax.comparison.experiment import shape_name
+from lsa_jax.setting import Setting
+from lsa_jax.sweeps.records import quantile_name
+
+SHAPE = ("shape", "layers", "heads", "attention")
+CURVE = (*SHAPE, "regime", "rate", "test_task", "evaluation_shots")
+NO_RATE = -1.0
+"""What stands for the rate of a pretrained model or a baseline while rows are matched."""
+
+PLATEAU = 0.9
+"""Part of the loss of a model that predicts 0 below which pretraining has left its plateau."""
+
+SMOOTHED = 0.05
+"""Part of the recorded losses over which they are averaged before they are judged: one batch is noisy."""
+
+BEHIND = 2.0
+"""Multiple of the least last loss of a shape above which a seed counts as behind: in a local minimum, or not done."""
+
+LATE = 0.5
+"""Part of the steps after which a seed that leaves the plateau is called late."""
+
+
+def shape_of(setting: Setting) -> dict[str, Any]:
+    """Return the columns that tell one transformer from another.
+
+    Args:
+        setting: the setting of its group.
+
+    Returns:
+        `shape`, its name, and `layers`, `heads` and `attention`.
+
+    Example:
+        >>> shape_of(Setting(model="transformer", layers=2))["shape"]
+        '(2, 1)'
+    """
+    found = {"layers": setting.layers, "heads": setting.heads, "attention": setting.attention}
+    return {"shape": shape_name(**found), **found}
+
+
+def errors(records: pd.DataFrame) -> pd.DataFrame:
+    """Summarise every error over seeds.
+
+    An error is the exact one where it is known, else the mean over simulated prompts. Seeds that diverged are counted and left out.
+
+    Args:
+        records: records of the sweep, with exact errors wherever they are known.
+
+    Returns:
+        One row a shape, method or baseline, rate, test task and number of shots: `median`, `lower` and `upper` quartile over seeds of the
+        error, `typical`, the median over seeds of the median over prompts (NaN where nothing was simulated), `exact`, `num_seeds` and
+        `num_diverged`.
+    """
+    names = [*map(shape_name, records["layers"], records["heads"], records["attention"].astype(str))]
+    named = records.assign(shape=names, rate=records["rate"].fillna(NO_RATE))
+    kept = named[~named["diverged"] & np.isfinite(named["value"])]
+    by_metric = {str(metric): rows.set_index([*CURVE, "seed"])["value"] for metric, rows in kept.groupby("metric", observed=True)}
+    exact, simulated = by_metric.get("risk", pd.Series(dtype=float)), by_metric.get("simulated_risk", pd.Series(dtype=float))
+    error = exact.combine_first(simulated)
+    over_seeds = error.groupby(level=list(CURVE), observed=True, dropna=False)
+    table = over_seeds.quantile([0.25, 0.5, 0.75]).unstack().set_axis(["lower", "median", "upper"], axis=1)
+    table["typical"] = by_metric[quantile_name(0.5)].groupby(level=list(CURVE), observed=True, dropna=False).median()
+    table["exact"] = exact.groupby(level=list(CURVE), observed=True, dropna=False).size().reindex(table.index).fillna(0) > 0
+    table["num_seeds"] = over_seeds.size()
+    lost = named[named["diverged"]].groupby(list(CURVE), observed=True, dropna=False)["seed"].nunique()
+    table["num_diverged"] = lost.reindex(table.index).fillna(0).astype(int)
+    return table.reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))
+
+
+def fronts(records: pd.DataFrame, num_shots: float) -> pd.DataFrame:
+    """Set the zero-shot error on the target task beside few-shot errors, seed by seed and then as medians.
+
+    Args:
+        records: records of the sweep.
+        num_shots: number of shots of the few-shot errors.
+
+    Returns:
+        One row a shape, method and rate: medians over seeds of `zero_shot`, `few_shot_target` and `few_shot_opposite`, and quartiles of the
+        first and the last as `..._lower` and `..._upper`.
+    """
+    table = errors(records)
+    table["rate"] = table["rate"].fillna(NO_RATE)
+    keys = [*SHAPE, "regime", "rate"]
+    wanted = {"zero_shot": ("target", 0.0), "few_shot_target": ("target", num_shots), "few_shot_opposite": ("opposite", num_shots)}
+    parts = []
+    for name, (test_task, shots) in wanted.items():
+        rows = table[(table["test_task"] == test_task) & (table["evaluation_shots"] == shots)].set_index(keys)
+        ends = {"median": name, "lower": f"{name}_lower", "upper": f"{name}_upper"}
+        parts.append(rows[[*ends]].rename(columns=ends))
+    counts = table.groupby(keys, observed=True, dropna=False)[["num_seeds", "num_diverged"]].max()
+    return parts[0].join(parts[1:]).join(counts).reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))
+
+
+def pretraining(histories: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Tell when each seed left the plateau of pretraining.
+
+    Args:
+        histories: one row a shape and seed, its recorded losses in `history` and the loss of a model that predicts 0 in `zero`.
+        steps: number of steps of the run.
+
+    Returns:
+        One row a shape and seed: `left_at`, the step from which on the smoothed loss was below nine tenths of `zero` for the first time
+        (NaN if it never was), the smoothed `last_loss`, and the `verdict`: `never left`, `late`, `behind` where the last loss is over twice
+        the least one of the shape, or else `left`.
+
+    Example:
+        >>> row = {"shape": "(1, 1)", "seed": 3, "zero": 1.1, "history": np.array([1.2, 1.0, 0.5, 0.4])}
+        >>> pretraining(pd.DataFrame([row]), steps=400)["left_at"].tolist()
+        [200.0]
+    """
+    rows = []
+    for _, row in histories.iterrows():
+        window = max(1, int(SMOOTHED * len(row["history"])))
+        history = pd.Series(np.asarray(row["history"])).rolling(window).mean().to_numpy()
+        below = np.flatnonzero(history < PLATEAU * row["zero"])
+        left_at = float(below[0] * steps / len(history)) if len(below) else np.nan
+        verdict = "never left" if np.isnan(left_at) else "late" if left_at > LATE * steps else "left"
+        told = {name: row[name] for name in (*SHAPE, "seed") if name in row}
+        rows.append({**told, "left_at": left_at, "verdict": verdict, "last_loss": float(history[-1])})
+    table = pd.DataFrame(rows)
+    behind = table["last_loss"] > BEHIND * table.groupby("shape")["last_loss"].transform("min")
+    return table.assign(verdict=table["verdict"].mask(behind & (table["verdict"] == "left"), "behind"))

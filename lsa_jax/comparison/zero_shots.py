@@ -1,0 +1,72 @@
+"""Exact zero-shot errors of the trained transformers of a comparison, from their stored parameters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from lsa_jax import store
+from lsa_jax.comparison.fronts import shape_of
+from lsa_jax.models import Transformer
+from lsa_jax.models.transformer_params import TransformerParams
+from lsa_jax.models.zero_shot import is_affordable, zero_shot_risk
+from lsa_jax.problem import LinearRegression
+from lsa_jax.sweeps import laws
+from lsa_jax.sweeps.plan import Group
+from lsa_jax.sweeps.saved import model_name
+from lsa_jax.sweeps.spec import Spec
+
+MOST_NODES = 10**6
+"""Quadrature nodes a model, above which its zero-shot error is left to simulation."""
+
+
+def exact_zero_shots(folder: Path, spec: Spec, groups: list[Group]) -> pd.DataFrame:
+    """Compute the zero-shot errors that are affordable by quadrature.
+
+    Args:
+        folder: folder of the sweep, with parameters.
+        spec: the sweep.
+        groups: its groups.
+
+    Returns:
+        Records of metric `risk` at 0 shots of models of which the sweep holds none, with the columns that tell model, seed and test task.
+    """
+    rows: list[dict[str, Any]] = []
+    for path in sorted((folder / "params").glob("*.npz")):
+        arrays, group = store.load_arrays(path), groups[int(path.name.split("-")[1])]
+        model = group.setting.network
+        if arrays is None or 0.0 in group.exact_shots(spec):
+            continue
+        if isinstance(model, Transformer) and is_affordable(model, group.setting.dim, MOST_NODES):
+            rows += _of_chunk(arrays, spec, group, model)
+    return pd.DataFrame(rows)
+
+
+def _of_chunk(arrays: Mapping[str, np.ndarray], spec: Spec, group: Group, model: Transformer) -> list[dict[str, Any]]:
+    """The errors of all models of one file."""
+    setting, known, rows = group.setting, laws.of(group.setting), []
+
+    @jax.jit
+    def risks(params: TransformerParams, tasks: jax.Array, noise: jax.Array) -> jax.Array:
+        def one(given: tuple[TransformerParams, jax.Array, jax.Array]) -> jax.Array:
+            params, task, noise = given
+            problem = LinearRegression(known.covariance, noise)
+            return jnp.stack([zero_shot_risk(model, params, problem, cosine * task) for cosine in spec.cosines])
+
+        return jax.lax.map(one, (params, tasks, noise))
+
+    leaves = list(model.shapes(3))
+    for cell, branch in group.models.items():
+        name = model_name(branch)
+        params = TransformerParams(**{leaf: jnp.asarray(arrays[f"{leaf} {name}"]) for leaf in leaves})
+        found = np.asarray(risks(params, jnp.asarray(arrays["target_task"]), jnp.asarray(arrays["noise_std"], params.value.dtype)))
+        knobs = {axis.rpartition(".")[2]: value for axis, value in cell.values}
+        told = {**shape_of(setting), "regime": cell.regime, "rate": knobs.get("rate", np.nan), "evaluation_shots": 0.0, "metric": "risk"}
+        for seed, values, diverged in zip(arrays["seed"], found, arrays[f"diverged {name}"], strict=True):
+            both = zip(("target", "opposite"), values, strict=True)
+            rows += [{**told, "seed": seed, "diverged": bool(diverged), "test_task": task, "value": float(value)} for task, value in both]
+    return rows
