@@ -2,7 +2,7 @@
 
 import functools
 
-from lsa_jax.claims import errors, families, minimisers, shots, value_minimum
+from lsa_jax.claims import depth, errors, families, heads, minimisers, shots, value_minimum
 from lsa_jax.claims.findings import Claim
 
 CONVENTIONS = "normaliser n + 1, query token inside the sum, bias coordinate, Gaussian covariates, errors include σ²"
@@ -118,6 +118,42 @@ CLAIMS = (
         limit="w* = (d+3)/(d+4)",
         finite="w*(n) of (16)",
         check=shots.best_scale,
+    ),
+    Claim(
+        name="two heads need not forget",
+        source="docs/theory.md, (D7)",
+        statement="A second head that knows the target is best zero-shot and keeps every few-shot limit of the pretrained head.",
+        assumptions="one layer, head outputs averaged",
+        limit="σ² without examples; the limits of the pretrained model, at a distance that falls as 1/n",
+        finite="(23) at (D7)",
+        check=heads.need_not_forget,
+    ),
+    Claim(
+        name="a new head",
+        source="docs/theory.md, several heads",
+        statement="A new head trained on the zero-shot loss alone reaches σ² and costs no few-shot limit.",
+        assumptions="the pretrained head frozen; gradient flow from Q₀₀ alone, all else 0",
+        limit="σ²; few-shot limits unchanged",
+        finite="(D7)",
+        check=heads.new_head,
+    ),
+    Claim(
+        name="limits at depth",
+        source="docs/theory.md, (D5)",
+        statement="Deep linear models of any weights have closed errors in infinite contexts.",
+        assumptions="no MLP, no layer norm",
+        limit="σ² + k₀² + |k - τ|²",
+        finite="none between 0 and infinitely many shots",
+        check=depth.limits,
+    ),
+    Claim(
+        name="layers that are gradient descent",
+        source="docs/theory.md, (D6)",
+        statement="Constructed layers take exact steps of preconditioned gradient descent on the context.",
+        assumptions="query not attended to; symmetric preconditioners",
+        limit="none",
+        finite="(D6)",
+        check=depth.descent,
     ),
 )
 """The claims, in the order they are printed."""
