@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cyclopts
 
-from benchmarks import curves, devices, figure, prediction, risk, samplers, seeds, startup, storage, sweeps, training
+from benchmarks import curves, depth, devices, figure, prediction, risk, samplers, seeds, startup, storage, sweeps, training
 from lsa_jax import store
 
 CASES = {
@@ -13,6 +13,7 @@ CASES = {
     "samplers": samplers.samplers,
     "exact_risk": risk.exact_risk,
     "sampled_steps": training.sampled_steps,
+    "deep_steps": depth.deep_steps,
     "sampled_runs": seeds.sampled_runs,
     "population_runs": seeds.population_runs,
     "published_evaluation": curves.published_evaluation,
