@@ -69,6 +69,38 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: lsa.Params(value=np.eye(5), query_key=np.eye(4)),
         r"query_key has shape \(4, 4\); it must have shape \(5, 5\)",
     ),
+    "heads of two sizes": (
+        lambda: lsa.MultiHeadParams(value=np.ones((2, 5, 5)), query_key=np.ones((3, 5, 5))),
+        r"query_key has shape \(3, 5, 5\); it must have shape \(2, 5, 5\)",
+    ),
+    "heads without an axis": (
+        lambda: lsa.MultiHeadParams(value=np.ones((5, 5)), query_key=np.ones((5, 5))),
+        r"value has shape \(5, 5\); it must have shape \(heads, dim \+ 2, dim \+ 2\)",
+    ),
+    "no heads": (
+        lambda: lsa.SeparateParams(value=np.ones((0, 5, 5)), query=np.ones((0, 5, 5)), key=np.ones((0, 5, 5))),
+        r"value has shape \(0, 5, 5\); .*every size at least 1",
+    ),
+    "heads not square": (
+        lambda: lsa.SeparateParams(value=np.ones((1, 2, 2)), query=np.ones((1, 2, 2)), key=np.ones((1, 2, 2))),
+        r"value has shape \(1, 2, 2\); it must be square, \(heads, dim \+ 2, dim \+ 2\) with dim at least 1",
+    ),
+    "heads for another dim": (
+        lambda: lsa.prediction_distance(PARAMS, lsa.MultiHeadParams(np.ones((2, 4, 4)), np.ones((2, 4, 4))), PROBLEM, TASK, 1),
+        r"made for dim 2, but the problem has dim 3; pass params of shape \(2, 5, 5\)",
+    ),
+    "projected softmax": (
+        lambda: lsa.empirical_risk(KEY, PARAMS, PROBLEM, TASK, 1, sampler="projected", model=lsa.models.SOFTMAX),
+        "the projected sampler is exact only for linear attention, without MLP and norm, on Gaussian covariates; use sampler='tokens'",
+    ),
+    "level of a quantile": (
+        lambda: lsa.empirical_risk(KEY, PARAMS, PROBLEM, TASK, 1, quantiles=(0.5, 1.5)),
+        r"quantiles are \(0.5, 1.5\); their levels must be from 0 to 1",
+    ),
+    "distance with a fractional number of shots": (
+        lambda: lsa.prediction_distance(PARAMS, PARAMS, PROBLEM, TASK, 0.5),
+        "num_shots is 0.5; it must be a whole number",
+    ),
     "params for another dim": (
         lambda: lsa.population_risk(lsa.Params(value=np.eye(4), query_key=np.eye(4)), PROBLEM, TASK, 1),
         r"made for dim 2, but the problem has dim 3; pass params of shape \(5, 5\)",

@@ -28,6 +28,11 @@ def gaussian(task: jax.Array) -> lsa.GaussianPrior:
     return lsa.GaussianPrior(mean=task, covariance=jnp.eye(DIM, dtype=task.dtype))
 
 
+def doubled(params: lsa.Params) -> lsa.MultiHeadParams:
+    """Two heads, one of them with value and query-key exchanged."""
+    return lsa.MultiHeadParams(value=jnp.stack([params.value, params.query_key]), query_key=jnp.stack([params.query_key, params.value.T]))
+
+
 def near_pretrained(params: lsa.Params) -> lsa.Params:
     """Parameters of which all entries that a pretrained model has not are small."""
     block = params.query_key[1:-1, 1:-1]
@@ -42,6 +47,9 @@ TABLE: dict[str, Function] = {
     "prior_risk": lambda params, problem, task: lsa.prior_risk(params, problem, gaussian(task), SHOTS),
     "empirical_risk projected": lambda params, problem, task: lsa.empirical_risk(KEY, params, problem, task, SHOTS, 64),
     "empirical_risk tokens": lambda params, problem, task: lsa.empirical_risk(KEY, params, problem, task, SHOTS, 64, sampler="tokens"),
+    "population_risk of heads": lambda params, problem, task: lsa.population_risk(doubled(params), problem, task, SHOTS),
+    "prediction_distance": lambda params, problem, task: lsa.prediction_distance(doubled(params), params, problem, task, SHOTS),
+    "fisher_diagonal": lambda params, problem, task: lsa.fisher_diagonal(params, problem, task, SHOTS),
     "optima.pretrained": lambda params, problem, task: optima.pretrained(problem, gaussian(jnp.zeros(DIM, task.dtype)), SHOTS),
     "optima.full": lambda params, problem, task: optima.full(problem, task, None, near_pretrained(params)),
     "optima.value": lambda params, problem, task: optima.value(params, problem, task),
