@@ -74,8 +74,7 @@ def test_softmax_approaches_its_limit(shots: tuple[int, ...], count: int) -> Non
     error = change.std() / count**0.5
     assert abs(change.mean()) < 5 * error
     assert error < 0.02 * (limit - sigma**2), "too little power"
-    slope = np.polyfit(np.log(shots), np.log(distances), 1)[0]
-    assert -1.4 < slope < -0.6
+    assert np.all(np.diff(distances) < 0), "no power of n: the constant of 1/n grows as the exponential of the variance of the logits"
 
 
 @pytest.mark.thinned(2)
