@@ -4,6 +4,7 @@ from typing import Any
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
+from lsa_jax.reproduce.experiment import AXES, evaluation_numbers
 from lsa_jax.reproduce.settings import Settings
 
 SHAPES: tuple[dict[str, Any], ...] = (
@@ -23,8 +24,7 @@ RATES = (0.0003, 0.001, 0.003, 0.01)
 
 BASELINES = ("ridge", "least_squares", "descent_1", "descent_2", "descent_3")
 LEVELS = (0.1, 0.5, 0.9)
-COPIED = ("dim", "steps", "batch_size", "pool_size", "optimizer", "decay", "covariance", "prior", "target_task")
-COPIED += ("pretraining_shots", "noise_std", "learning_rate", "init_std", "fine_tuning_shots", "simulation_prompts", "dtype")
+COPIED = (*AXES, "batch_size", "pool_size", "simulation_prompts", "dtype")
 """Settings that are keys of the spec under the same name."""
 
 
@@ -48,29 +48,23 @@ def spec_of(settings: Settings, shapes: tuple[dict[str, Any], ...] = SHAPES) -> 
     if settings.model != "linear" or settings.gradient != "sampled":
         raise InputError("the comparison trains transformers on sampled prompts: leave model and gradient out")
     checks.as_count("seeds", settings.seeds, minimum=2)
-    few = float(settings.fine_tuning_shots)
+    regimes = {
+        f"{loss}_{trained}": {"loss": dict(weights), "train": trained, "rate": list(RATES)}
+        for loss, weights in LOSSES.items()
+        for trained in TRAINED
+    }
     return {
         **{name: getattr(settings, name) for name in COPIED},
         "model": "transformer",
-        "gradient": "sampled",
         "query_key": "separate",
         "points": [dict(shape) for shape in shapes],
         "seed": f"{settings.seed}:{settings.seed + settings.seeds}",
-        "regime": ["pretrained", *methods()],
-        "regimes": {
-            f"{loss}_{trained}": {"loss": dict(weights), "train": trained, "rate": list(RATES)}
-            for loss, weights in LOSSES.items()
-            for trained in TRAINED
-        },
-        "evaluation_shots": [*sorted({*map(float, range(settings.evaluation_shots + 1)), few}), float("inf")],
+        "regime": ["pretrained", *regimes],
+        "regimes": regimes,
+        "evaluation_shots": evaluation_numbers(settings),
         "simulation_quantiles": list(LEVELS),
         "baselines": list(BASELINES),
     }
-
-
-def methods() -> tuple[str, ...]:
-    """Return the names of the methods: what is minimised, and which parameters move."""
-    return tuple(f"{loss}_{trained}" for loss in LOSSES for trained in TRAINED)
 
 
 def shape_name(layers: int, heads: int, attention: str) -> str:

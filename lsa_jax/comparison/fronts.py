@@ -73,19 +73,18 @@ def errors(records: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))
 
 
-def fronts(records: pd.DataFrame, num_shots: float) -> pd.DataFrame:
-    """Set the zero-shot error on the target task beside few-shot errors, seed by seed and then as medians.
+def fronts(summary: pd.DataFrame, num_shots: float) -> pd.DataFrame:
+    """Set the median zero-shot error on the target task beside median few-shot errors.
 
     Args:
-        records: records of the sweep.
+        summary: what `errors` returns.
         num_shots: number of shots of the few-shot errors.
 
     Returns:
         One row a shape, method and rate: medians over seeds of `zero_shot`, `few_shot_target` and `few_shot_opposite`, and quartiles of the
         first and the last as `..._lower` and `..._upper`.
     """
-    table = errors(records)
-    table["rate"] = table["rate"].fillna(NO_RATE)
+    table = summary.assign(rate=summary["rate"].fillna(NO_RATE))
     keys = [*SHAPE, "regime", "rate"]
     wanted = {"zero_shot": ("target", 0.0), "few_shot_target": ("target", num_shots), "few_shot_opposite": ("opposite", num_shots)}
     parts = []

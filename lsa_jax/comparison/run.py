@@ -14,14 +14,14 @@ import pandas as pd
 from lsa_jax import store
 from lsa_jax.comparison import fronts
 from lsa_jax.comparison.experiment import SHAPES, shape_name, spec_of
-from lsa_jax.comparison.zero_shots import exact_zero_shots
+from lsa_jax.comparison.zero_shots import Chunk, exact_zero_shots
 from lsa_jax.params import Params
 from lsa_jax.population import prior_risk
 from lsa_jax.problem import LinearRegression
 from lsa_jax.reproduce.settings import Settings
 from lsa_jax.setting import Setting
 from lsa_jax.sweeps import laws, plan, processes, results, run, spec
-from lsa_jax.sweeps.folder import MANIFEST
+from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.run import Progress
 
 SWEEP = "sweep"
@@ -89,29 +89,34 @@ def compare(
     told = {**dataclasses.asdict(settings), "shapes": [shape_name(**shape) for shape in shapes]}
     store.claim_folder(out, told, force=force, files=FILES)
     run.run_sweep(read, out / SWEEP, save_params=True, device=settings.device, report=report)
+    chunks = _trained(out / SWEEP, groups)
     with jax.enable_x64(settings.dtype == "float64"):
-        exact = exact_zero_shots(out / SWEEP, read, groups)
-    records = pd.concat([results.load(out / SWEEP).frame, exact], ignore_index=True)
-    few = float(settings.fine_tuning_shots)
+        exact = exact_zero_shots(chunks, read)
+    errors = fronts.errors(pd.concat([results.load(out / SWEEP).frame, exact], ignore_index=True))
     outcome = Outcome(
         settings=settings,
-        errors=fronts.errors(records),
-        fronts=fronts.fronts(records, few),
-        pretraining=fronts.pretraining(_histories(out / SWEEP, groups), settings.steps),
+        errors=errors,
+        fronts=fronts.fronts(errors, float(settings.fine_tuning_shots)),
+        pretraining=fronts.pretraining(_histories(chunks), settings.steps),
     )
     _write(outcome, told, out, figure, time.perf_counter() - begun)
     return outcome
 
 
-def _histories(folder: Path, groups: list[plan.Group]) -> pd.DataFrame:
+def _trained(folder: Path, groups: list[plan.Group]) -> list[Chunk]:
+    """The stored parameters of every chunk, and the group it belongs to."""
+    paths = sorted(Folder(folder).params.glob("*.npz"))
+    loaded = [(store.load_arrays(path), groups[int(path.name.split("-")[1])]) for path in paths]
+    return [(arrays, group) for arrays, group in loaded if arrays is not None]
+
+
+def _histories(chunks: list[Chunk]) -> pd.DataFrame:
     """The recorded pretraining losses, one row a shape and seed."""
     rows = []
-    for path in sorted((folder / "params").glob("*.npz")):
-        arrays, setting = store.load_arrays(path), groups[int(path.name.split("-")[1])].setting
-        if arrays is not None:
-            told = {**fronts.shape_of(setting), "zero": _zero_loss(setting, float(arrays["noise_std"][0]))}
-            for seed, history in zip(arrays["seed"], arrays["history pretrained"], strict=True):
-                rows.append({**told, "seed": int(seed), "history": np.asarray(history)})
+    for arrays, group in chunks:
+        told = {**fronts.shape_of(group.setting), "zero": _zero_loss(group.setting, float(arrays["noise_std"][0]))}
+        for seed, history in zip(arrays["seed"], arrays["history pretrained"], strict=True):
+            rows.append({**told, "seed": int(seed), "history": np.asarray(history)})
     return pd.DataFrame(rows).drop_duplicates(subset=["shape", "seed"])
 
 

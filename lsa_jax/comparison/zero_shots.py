@@ -1,7 +1,6 @@
 """Exact zero-shot errors of the trained transformers of a comparison, from their stored parameters."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from lsa_jax import store
 from lsa_jax.comparison.fronts import shape_of
 from lsa_jax.models import Transformer
 from lsa_jax.models.transformer_params import TransformerParams
@@ -24,24 +22,24 @@ MOST_NODES = 10**6
 """Quadrature nodes a model, above which its zero-shot error is left to simulation."""
 
 
-def exact_zero_shots(folder: Path, spec: Spec, groups: list[Group]) -> pd.DataFrame:
+Chunk = tuple[Mapping[str, np.ndarray], Group]
+"""The arrays of one file of parameters, and the group they belong to."""
+
+
+def exact_zero_shots(chunks: Iterable[Chunk], spec: Spec) -> pd.DataFrame:
     """Compute the zero-shot errors that are affordable by quadrature.
 
     Args:
-        folder: folder of the sweep, with parameters.
+        chunks: the stored parameters of the sweep.
         spec: the sweep.
-        groups: its groups.
 
     Returns:
         Records of metric `risk` at 0 shots of models of which the sweep holds none, with the columns that tell model, seed and test task.
     """
     rows: list[dict[str, Any]] = []
-    for path in sorted((folder / "params").glob("*.npz")):
-        arrays, group = store.load_arrays(path), groups[int(path.name.split("-")[1])]
-        model = group.setting.network
-        if arrays is None or 0.0 in group.exact_shots(spec):
-            continue
-        if isinstance(model, Transformer) and is_affordable(model, group.setting.dim, MOST_NODES):
+    for arrays, group in chunks:
+        model, known = group.setting.network, 0.0 in group.exact_shots(spec)
+        if not known and isinstance(model, Transformer) and is_affordable(model, group.setting.dim, MOST_NODES):
             rows += _of_chunk(arrays, spec, group, model)
     return pd.DataFrame(rows)
 
