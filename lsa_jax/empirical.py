@@ -13,7 +13,7 @@ from lsa_jax.attention import Forward, predict
 from lsa_jax.errors import InputError
 from lsa_jax.params import Params
 from lsa_jax.problem import LinearRegression, require_same_dim
-from lsa_jax.squared_errors import SAMPLERS, Errors, projected_sampler, prompt_errors, require_projected
+from lsa_jax.squared_errors import Errors, chosen_sampler, prompt_errors
 
 ENTRIES_AT_ONCE = 2**20
 """Token entries held in memory at a time; bounds the memory, not the result."""
@@ -89,24 +89,22 @@ def empirical_risk(
         True
     """
     forward: Forward = getattr(model, "predict", model)
-    errors = projected_sampler(model, covariates)
     if forward is predict:
         require_same_dim(params, problem)
     task = checks.as_task("task", task, problem.dim)
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype)
-    sampler = "tokens" if sampler is None and errors is None else checks.as_choice("sampler", sampler or "projected", SAMPLERS)
+    errors = chosen_sampler(sampler, model, covariates)
     count = checks.as_count("num_prompts", num_prompts, minimum=2)
     if not all(0 <= level <= 1 for level in quantiles):
         raise InputError(f"quantiles are {quantiles}; their levels must be from 0 to 1")
     if count >= 2**31:
         raise InputError(f"num_prompts is {count}; it must be below 2**31: average several estimates of different keys")
-    if sampler == "projected":
-        errors, columns = require_projected(errors), 2 if isinstance(params, Params) else problem.dim + 2
+    if errors is not None:
+        columns = 2 if isinstance(params, Params) else problem.dim + 2
         if columns > 2 and checks.concrete(num_shots) == jnp.inf:
             raise InputError("num_shots is infinite, which only one layer of one head is simulated at: use population_risk for the limit")
         at_once = ENTRIES_AT_ONCE // (columns * (problem.dim + 2))
     else:
-        errors = None
         max_shots = prompts.reserved_shots(num_shots, max_shots)
         at_once = ENTRIES_AT_ONCE // ((max_shots + 1) * (problem.dim + 2))
     return _estimate(

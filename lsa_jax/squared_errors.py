@@ -37,18 +37,25 @@ def projected_sampler(model: Any, covariates: prompts.Covariates) -> Errors | No
     return getattr(getattr(model, "theory", None), "sampled_errors", None)
 
 
-def require_projected(errors: Errors | None) -> Errors:
-    """Return a sampler that `projected_sampler` found, or refuse.
+def chosen_sampler(sampler: str | None, model: Any, covariates: prompts.Covariates) -> Errors | None:
+    """Return what draws squared errors under a sampler.
 
     Args:
-        errors: what it found.
+        sampler: `projected` or `tokens`; None for the projected one where it is exact.
+        model: the model, or its forward pass.
+        covariates: law of the covariates.
 
     Returns:
-        The sampler.
+        A function in the signature of `projected_errors`; None where tokens are to be drawn.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if the sampler is unknown, or the projected one is asked for and not exact.
     """
+    errors = projected_sampler(model, covariates)
+    if sampler is None:
+        return errors
+    if checks.as_choice("sampler", sampler, SAMPLERS) == "tokens":
+        return None
     if errors is None:
         told = "the projected sampler is exact only for linear attention, without MLP and norm, on Gaussian covariates"
         raise InputError(f"{told}; use sampler='tokens'")

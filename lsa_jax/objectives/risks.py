@@ -17,7 +17,7 @@ from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model
 from lsa_jax.priors import TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression
-from lsa_jax.squared_errors import SAMPLERS, projected_sampler, prompt_errors, require_projected
+from lsa_jax.squared_errors import chosen_sampler, prompt_errors
 
 Risk = Callable[[Key[Array, ""], Any, ArrayLike], Float[Array, ""]]
 
@@ -83,11 +83,8 @@ def fresh_prompts(
         >>> risk(jax.random.key(0), lsa.Params(value=jnp.eye(5), query_key=jnp.zeros((5, 5))), 20).shape
         ()
     """
-    cheaper = projected_sampler(model, covariates)
-    sampler = "tokens" if sampler is None and cheaper is None else checks.as_choice("sampler", sampler or "projected", SAMPLERS)
+    cheaper = chosen_sampler(sampler, model, covariates)
     count, tasks = checks.as_count("batch_size", batch_size), _checked(tasks, problem)
-    if sampler == "projected":
-        cheaper = require_projected(cheaper)
 
     def projected(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
         task_key, prompt_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
@@ -104,7 +101,7 @@ def fresh_prompts(
 
         return jnp.mean(prompt_errors(key, model.predict, params, draw, count))
 
-    return projected if sampler == "projected" else tokens
+    return tokens if cheaper is None else projected
 
 
 def pooled_prompts(pool: prompts.Pool, batch_size: int, *, max_shots: int | None = None, model: Model = LINEAR) -> Risk:
