@@ -11,7 +11,8 @@ from lsa_jax import estimators, models
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given, given
 from lsa_jax.knobs import Check, Knob, choice, declared, flag, knob, real, shots, whole
-from lsa_jax.models.transformer import ATTENTIONS, QUERY_KEYS
+from lsa_jax.limits import ATTENTIONS
+from lsa_jax.models.transformer import QUERY_KEYS
 from lsa_jax.optimizers import DECAYS, OPTIMIZERS
 
 GRADIENTS = ("population", "sampled", "closed_form")

@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from lsa_jax import checks, covariances, experiment, optima, priors
 from lsa_jax.claims.settings import Settings
 from lsa_jax.empirical import RiskEstimate, empirical_risk
-from lsa_jax.params import Params
+from lsa_jax.params import LayerParams, Params
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import PAPER, Given
@@ -77,7 +77,7 @@ class Case:
         given = self.problem, self.prior, self.target_task
         return _optima(*given, jnp.asarray(pretraining_shots, float), jnp.asarray(shots, float))
 
-    def simulate(self, tag: int, params: Params, task: Float[Array, " dim"], shots: ArrayLike, times: int = 1) -> RiskEstimate:
+    def simulate(self, tag: int, params: LayerParams, task: Float[Array, " dim"], shots: ArrayLike, times: int = 1) -> RiskEstimate:
         """Simulate an n-shot error, with so many times the setting's number of prompts."""
         return empirical_risk(self.key(tag), params, self.problem, task, shots, times * self.settings.prompts)
 

@@ -7,7 +7,6 @@ from jaxtyping import Array, Float
 from lsa_jax.claims.case import Case, large_numbers, rate
 from lsa_jax.claims.findings import Finding
 from lsa_jax.claims.minimisers import flow
-from lsa_jax.empirical import empirical_risk
 from lsa_jax.params import MultiHeadParams, Params
 from lsa_jax.population import population_risk
 
@@ -77,7 +76,7 @@ def _compare(
 ) -> Finding:
     """One error against what is stated for it: here, or where the context is infinite if it has the limit of a model."""
     exact = float(population_risk(model, case.problem, task, shots))
-    simulated = empirical_risk(case.key(tag), model, case.problem, task, shots, case.settings.prompts)
+    simulated = case.simulate(tag, model, task, shots)
     rates, at_limit = {}, None
     if limit is not None:
         at_limit = float(population_risk(model, case.problem, task, jnp.inf))

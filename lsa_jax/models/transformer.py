@@ -10,12 +10,12 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
+from lsa_jax.limits import ATTENTIONS
 from lsa_jax.models import gram_path, token_path, transformer_theory
 from lsa_jax.models.protocol import Plain, Theory
 from lsa_jax.models.trainable import TrainableSets
 from lsa_jax.models.transformer_params import TransformerParams, draw, merged_query_key, widened
 
-ATTENTIONS = ("linear", "softmax")
 QUERY_KEYS = ("merged", "separate")
 
 
