@@ -153,11 +153,12 @@ def gallery(*names: str, out: Path = Path("results/gallery"), prompts: Whole = 1
 
 @app.command
 def sweep(
-    spec: Path,
+    spec: Path | None = None,
     *,
-    out: Path,
+    out: Path | None = None,
     set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     dry_run: bool = False,
+    keys: bool = False,
     resume: bool = True,
     seed_batch: str = "auto",
     shard: str | None = None,
@@ -173,6 +174,7 @@ def sweep(
         spec: TOML file, or Python file that defines `spec`: axes, points and evaluation; see the folder experiments.
         out: Folder for the results.
         set: NAME=VALUE, in place of what the spec says; may be given several times.
+        keys: Print every key that a spec may have (with a spec also those of its own regimes), and run nothing.
         dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
         resume: Go on with the same sweep in the folder.
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
@@ -188,6 +190,10 @@ def sweep(
     """
     from lsa_jax import commands
 
+    if keys:
+        return commands.keys(spec)
+    if spec is None or out is None:
+        raise InputError("sweep needs a spec and --out FOLDER; --keys lists what a spec may say")
     if dry_run:
         return commands.dry_run(spec, set, device)
     return commands.sweep(

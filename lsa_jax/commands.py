@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
 from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, results, run, spec, watching
 from lsa_jax.sweeps.folder import MANIFEST, Folder
+from lsa_jax.sweeps.keys import ENTERS, spec_keys
+
+KEYS_WIDTH = 150
+"""Columns of the table of keys where it is not printed to a terminal."""
 
 
 def sweep(
@@ -110,6 +116,29 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     console.print(f"at once           up to {max(sizes)} lineages on {devices} {platform} device{'s' * (devices > 1)}")
     console.print(f"memory            about {needed / 2**20:.0f} MiB")
     console.print(f"time              very roughly {watching.duration(took)}")
+    return exit_codes.DONE
+
+
+def keys(source: Path | None) -> int:
+    """Print every key that a spec may have: meaning, default and range.
+
+    Args:
+        source: a spec, whose own regimes may have keys too; None for the built-in ones.
+
+    Returns:
+        The exit code.
+    """
+    known = spec_keys(spec.read(source).family if source else None)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(width=KEYS_WIDTH, highlight=False)
+    for kind, words in ENTERS.items():
+        table = Table(title=words, title_justify="left")
+        for heading in ("key", "meaning", "default", "a value is"):
+            table.add_column(heading, overflow="fold")
+        for key in known:
+            if key.kind == kind:
+                table.add_row(*map(escape, (key.name, key.plain, key.default, key.values)))
+        console.print(table)
     return exit_codes.DONE
 
 

@@ -410,6 +410,7 @@ def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         (["sweep", "GRID", "--out", "/proc/sweep"], "lsa-jax: "),
+        (["sweep", "GRID"], "sweep needs a spec and --out FOLDER"),
         (["sweep", "GRID", "--out", "OUT", "--shard", "3/3"], "I from 0 to N - 1"),
         (["sweep", "GRID", "--out", "OUT", "--set", "seed=-1"], "seed is -1"),
         (["sweep", "GRID", "--out", "OUT", "--seed-batch", "many"], "seed_batch is 'many'"),

@@ -11,7 +11,7 @@ from typing import Any
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given
-from lsa_jax.knobs import Check, Knob
+from lsa_jax.knobs import Knob, choice
 from lsa_jax.regimes import Family, Regime
 from lsa_jax.setting import EVALUATION, SETTING
 from lsa_jax.sweeps import sources
@@ -124,7 +124,7 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
 def axes_of(family: Family) -> dict[str, Knob]:
     """Return the axes that a spec may have where these regimes are known."""
     names = tuple(regime.name for regime in family.regimes)
-    regime = Knob("branch", DEFAULT_REGIMES, Check(lambda name, value: checks.as_choice(name, str(value), names)), "regime")
+    regime = Knob("branch", DEFAULT_REGIMES, choice(*names), "regime")
     terms = {name: knob for one in family.regimes for name, knob in one.knobs.items() if name not in one.swept}
     return {**SETTING, "regime": regime, **terms}
 
