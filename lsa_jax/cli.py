@@ -53,6 +53,7 @@ app = App(
 
 
 app.command(language_model.app)
+app.register_install_completion_command()
 
 
 @app.command

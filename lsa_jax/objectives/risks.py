@@ -20,6 +20,7 @@ from lsa_jax.problem import LinearRegression
 from lsa_jax.squared_errors import chosen_sampler, prompt_errors
 
 Risk = Callable[[Key[Array, ""], Any, ArrayLike], Float[Array, ""]]
+"""A risk that training may follow: (key, params, number of shots) -> error, exact or of sampled prompts."""
 
 
 def population_gradient(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior, *, model: Model = LINEAR) -> Risk:
