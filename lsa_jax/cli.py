@@ -243,6 +243,22 @@ def export(out: Path, *, format: str = "parquet", to: Path | None = None) -> int
 
 
 @app.command
+def report(out: Path, *, to: Path | None = None) -> int:
+    """Write one HTML page about a sweep that needs no other file: progress, figures and their numbers, spec, environment.
+
+    Args:
+        out: Folder of the sweep.
+        to: The file; by default report.html in the folder.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.report(out, to)
+
+
+@app.command
 def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> int:
     """Draw the figures of a sweep from its records, theory as lines and trained models as points.
 

@@ -215,3 +215,21 @@ def plot(out: Path, against: str | None, to: Path | None) -> int:
             console.print(f"{len(rows.drawn)} of {rows.total} combinations of {', '.join(rows.axes)} drawn; the numbers hold all")
         console.print(f"written: {folder / f'error_against_{axis}'}.pdf, .png and the numbers as .csv and .parquet")
     return exit_codes.DONE
+
+
+def report(out: Path, to: Path | None) -> int:
+    """Write one page about a sweep.
+
+    Args:
+        out: folder of the sweep.
+        to: the file; by default `report.html` in the folder.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import report
+
+    path = (to or out / "report.html").expanduser()
+    report.save(out, path)
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"written: {path}")
+    return exit_codes.DONE

@@ -146,6 +146,9 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
     return tuple(name for name, one in SETTING.items() if one.kind in kinds)
 
 
+LETTERS = {r"\theta_0": "θ₀", r"\sigma": "σ", r"\Sigma": "Σ", r"n_\mathrm{ft}": "n_ft", "$": ""}
+"""What stands for the TeX of labels in plain text."""
+
 SHAPE = ("layers", "heads", "attention", "query_key", "mlp", "norm")
 """Knobs that say the shape of a transformer."""
 
@@ -167,6 +170,13 @@ def label_of(name: str) -> str:
     """
     known = _known().get(name)
     return known.label if known else name.replace("_", " ")
+
+
+def plain(label: str) -> str:
+    """Return the words for a knob without TeX, for where none is drawn."""
+    for written, letter in LETTERS.items():
+        label = label.replace(written, letter)
+    return label
 
 
 def symbol_of(name: str) -> str:

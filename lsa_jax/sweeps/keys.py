@@ -7,7 +7,7 @@ from typing import Any
 
 from lsa_jax.knobs import Kind
 from lsa_jax.regimes import Family
-from lsa_jax.setting import EVALUATION
+from lsa_jax.setting import EVALUATION, plain
 from lsa_jax.sweeps.spec import axes_of
 
 ENTERS: dict[Kind, str] = {
@@ -18,8 +18,6 @@ ENTERS: dict[Kind, str] = {
     "sweep": "one for the whole sweep",
 }
 """What each kind of key means to a sweep."""
-
-LETTERS = {r"\theta_0": "θ₀", r"\sigma": "σ", r"\Sigma": "Σ", r"n_\mathrm{ft}": "n_ft", "$": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +41,7 @@ class SpecKey:
     @property
     def plain(self) -> str:
         """What it is, without TeX."""
-        text = self.meaning
-        for written, letter in LETTERS.items():
-            text = text.replace(written, letter)
-        return text
+        return plain(self.meaning)
 
 
 def spec_keys(family: Family | None = None) -> list[SpecKey]:
