@@ -25,7 +25,6 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["site/tutorials/GALLERY_HEADER.md", "**/sg_execution_times.rst"]
 default_role = "literal"
 
 html_theme = "pydata_sphinx_theme"
@@ -65,7 +64,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("site_builder.figures.scraper",),
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
-    "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "abort_on_example_error": True,
     "parallel": 2,

@@ -17,6 +17,11 @@ BORROWED = {
 }
 """Pages of the site that are files of the repository outside docs."""
 
+TUTORIALS = {ROOT / "examples": "site/tutorials/index.rst"} | {
+    path: f"site/tutorials/{path.stem}.rst" for path in (ROOT / "examples").glob("*.py")
+}
+"""Pages of the site that are made from examples."""
+
 LINK = re.compile(r"(?<=\])\((?P<target>[^()\s#:]+)(?P<anchor>#[\w-]+)?\)")
 
 
@@ -56,7 +61,8 @@ def relinked(text: str, written: Path, page: Path) -> str:
 
     def lead(match: re.Match[str]) -> str:
         target = (written.parent / match["target"]).resolve()
-        target = DOCS / BORROWED[target] if target in BORROWED else target
+        if known := (BORROWED | TUTORIALS).get(target):
+            target = DOCS / known
         return f"({os.path.relpath(target, page.parent)}{match['anchor'] or ''})"
 
     return LINK.sub(lead, text)
