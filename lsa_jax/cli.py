@@ -161,9 +161,7 @@ def sweep(
     resume: bool = True,
     seed_batch: str = "auto",
     shard: str | None = None,
-    coordinator: str | None = None,
-    num_processes: Whole | None = None,
-    process_id: Whole | None = None,
+    scheduler: str | None = None,
     save_params: bool = False,
     device: str = "default",
 ) -> int:
@@ -176,10 +174,8 @@ def sweep(
         dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
         resume: Go on with the same sweep in the folder.
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
-        shard: I/N, the part to work on; by default that of the SLURM job array, else all.
-        coordinator: HOST:PORT of process 0, where SLURM, Open MPI or a TPU pod do not tell.
-        num_processes: How many processes there are.
-        process_id: Which one this is.
+        shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
+        scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
         save_params: Keep trained parameters too.
         device: Platform to run on: default, cpu, gpu or tpu.
 
@@ -197,7 +193,7 @@ def sweep(
         resume=resume,
         seed_batch=seed_batch,
         shard=shard,
-        distributed=(coordinator, num_processes, process_id),
+        scheduler=scheduler,
         save_params=save_params,
         device=device,
     )

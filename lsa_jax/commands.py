@@ -8,7 +8,7 @@ from rich.console import Console
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
-from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, results, run, spec, watching
+from lsa_jax.sweeps import chunks, cluster, compiled, estimate, plan, processes, results, run, spec, watching, worker
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 
 
@@ -20,7 +20,7 @@ def sweep(
     resume: bool,
     seed_batch: str,
     shard: str | None,
-    distributed: tuple[str | None, int | None, int | None],
+    scheduler: str | None,
     save_params: bool,
     device: str,
 ) -> int:
@@ -33,7 +33,7 @@ def sweep(
         resume: go on with the same sweep in the folder; else refuse a folder that holds one.
         seed_batch: `auto`, or how many lineages to train at once.
         shard: I/N, the part to work on.
-        distributed: coordinator, number of processes and id of this process.
+        scheduler: address of a Dask scheduler, whose workers compute; None for this process.
         save_params: keep trained parameters.
         device: platform to run on.
 
@@ -46,16 +46,15 @@ def sweep(
     processes.spread_over_cores()
     read = spec.read(source, overrides)
     size = None if seed_batch == "auto" else int(whole(1)("seed_batch", checks.as_number("seed_batch", seed_batch)))
-    part = processes.read_share(shard)
+    share = processes.read_share(shard)
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
-    alone = shard is not None and distributed[0] is None
-    share = part if alone else processes.join(*distributed).within(part)
     errors = Console(stderr=True)
-    with watching.stop_signals() as stop, watching.reporting(errors, share) as report:
+    with cluster.executor(scheduler) as executor, watching.stop_signals() as stop, watching.reporting(errors, share) as report:
         progress = run.run_sweep(
             read,
             out,
+            executor=executor,
             seed_batch=size,
             share=share,
             save_params=save_params,
@@ -97,7 +96,7 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]
     needed = max(size * estimate.bytes_a_lineage(group, read) for size, group in zip(sizes, groups, strict=True))
     trained = sum(len(group.lineages) * len(group.trainings) for group in groups)
-    with run.arithmetic(read):
+    with worker.arithmetic(read):
         programs = {compiled.programs_of(group, read, mesh).static for group in groups}
     took = sum(estimate.seconds(group, read, platform, devices) for group in groups)
     took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -79,6 +80,20 @@ class Folder:
         for folder in (self.chunks, self.failed):
             folder.mkdir(exist_ok=True)
         self._sweep_up()
+
+    def require(self, spec: Spec) -> None:
+        """Refuse to work where this is not the folder of a sweep, as on a machine that does not see it.
+
+        Args:
+            spec: the sweep.
+
+        Raises:
+            ValueError: if so.
+        """
+        if not (self.out / MANIFEST).exists():
+            raise InputError(f"{socket.gethostname()} sees no sweep in {self.out}: workers need the folder, on storage that all share")
+        if self.manifest()["digest"] != spec.digest:
+            raise InputError(f"{self.out} holds another sweep by now: choose another --out")
 
     def manifest(self) -> dict[str, Any]:
         """Return what the folder says it is.

@@ -12,6 +12,7 @@ from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given
 from lsa_jax.knobs import Check, Knob
+from lsa_jax.objectives import TERMS
 from lsa_jax.regimes import Family, Regime
 from lsa_jax.setting import EVALUATION, SETTING
 from lsa_jax.sweeps import sources
@@ -79,6 +80,16 @@ class Spec:
         return told | {name: list(values) for name, values in asked.items() if values}
 
     @property
+    def objects(self) -> dict[str, Any]:
+        """The laws, models and terms of one's own, of which `as_dict` holds the names alone."""
+        values = (value for block in self.blocks for column in block.values() if not isinstance(column, range) for value in column)
+        terms = (term for regime in self.family.regimes for term in (*regime.terms, regime.constraint) if term)
+        return {
+            **{str(value): value for value in values if isinstance(value, Given)},
+            **{term.name: term for term in terms if TERMS.get(term.name) is not term},
+        }
+
+    @property
     def digest(self) -> str:
         """A hash of the spec."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
@@ -119,6 +130,40 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     points = [{name: value for name, value in point.items() if name not in asked} for point in points]
     shared = {name: written.pop(name, knob.default) for name, knob in EVALUATION.items()}
     return _checked(tuple(_block(written, point, family) for point in points), family, shared)
+
+
+def restored(told: Mapping[str, Any], objects: Mapping[str, Any]) -> Spec:
+    """Return a spec from what it was written down as.
+
+    Args:
+        told: what `Spec.as_dict` returned.
+        objects: what `Spec.objects` returned.
+
+    Returns:
+        The spec.
+
+    Raises:
+        ValueError: if it cannot be read, for example because an object is missing.
+
+    Example:
+        >>> spec = read({"dim": 2, "covariance": [[2.0, 0.0], [0.0, 1.0]], "seed": "0:100"})
+        >>> restored(spec.as_dict(), spec.objects) == spec
+        True
+    """
+
+    def named(values: Any) -> Any:
+        return [objects.get(value, value) if isinstance(value, str) else value for value in as_list(values)]
+
+    def term(name: str) -> Any:
+        return objects.get(name, name)
+
+    def regime(one: Mapping[str, Any]) -> Regime:
+        chosen: dict[str, Any] = {**one, "loss": {term(name): weight for name, weight in one["loss"].items()}}
+        return Regime(**{**chosen, "within": one["within"] and term(one["within"])})
+
+    points = [{name: named(values) for name, values in block.items()} for block in told["cells"]]
+    whole = {name: value for name, value in told.items() if name not in {"cells", "regimes", "cosines"}}
+    return read({**whole, "test_tasks": told["cosines"], "points": points, "regimes": list(map(regime, told["regimes"]))})
 
 
 def axes_of(family: Family) -> dict[str, Knob]:
