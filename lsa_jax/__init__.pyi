@@ -38,6 +38,7 @@ from .priors import SpherePrior as SpherePrior
 from .problem import LinearRegression as LinearRegression
 from .regimes import Regime as Regime
 from .setting import Setting as Setting
+from .sweeps.merging import merge_sweeps as merge_sweeps
 from .sweeps.results import load as load
 from .sweeps.run import run_sweep as run_sweep
 

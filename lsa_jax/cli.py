@@ -159,6 +159,7 @@ def sweep(
     set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     dry_run: bool = False,
     resume: bool = True,
+    extend: bool = False,
     seed_batch: str = "auto",
     shard: str | None = None,
     scheduler: str | None = None,
@@ -173,6 +174,7 @@ def sweep(
         set: NAME=VALUE, in place of what the spec says; may be given several times.
         dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
         resume: Go on with the same sweep in the folder.
+        extend: Let the sweep in the folder grow by what of the spec it does not hold; what it holds beside that is kept.
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
         shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
         scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
@@ -191,12 +193,29 @@ def sweep(
         out,
         overrides=set,
         resume=resume,
+        extend=extend,
         seed_batch=seed_batch,
         shard=shard,
         scheduler=scheduler,
         save_params=save_params,
         device=device,
     )
+
+
+@app.command
+def merge(*folders: Path, out: Path) -> int:
+    """Copy what the folders of several sweeps hold into one, each cell once: 0 if nothing is missing, 75 if there is more to do.
+
+    Args:
+        folders: Folders of sweeps that measure alike; of what several hold the first one's is taken.
+        out: Folder to make.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.merge(folders, out)
 
 
 @app.command

@@ -8,7 +8,7 @@ from rich.console import Console
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
-from lsa_jax.sweeps import chunks, cluster, compiled, estimate, plan, processes, results, run, spec, watching, worker
+from lsa_jax.sweeps import chunks, cluster, compiled, estimate, extension, merging, plan, processes, results, run, spec, watching, worker
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 
 
@@ -18,6 +18,7 @@ def sweep(
     *,
     overrides: Sequence[str],
     resume: bool,
+    extend: bool,
     seed_batch: str,
     shard: str | None,
     scheduler: str | None,
@@ -31,6 +32,7 @@ def sweep(
         out: folder of the results.
         overrides: `name=value` settings that come after the spec.
         resume: go on with the same sweep in the folder; else refuse a folder that holds one.
+        extend: let the sweep in the folder grow by what of the spec it does not hold.
         seed_batch: `auto`, or how many lineages to train at once.
         shard: I/N, the part to work on.
         scheduler: address of a Dask scheduler, whose workers compute; None for this process.
@@ -50,6 +52,9 @@ def sweep(
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
     errors = Console(stderr=True)
+    if extend:
+        for line in extension.changes(extension.effective(Folder(out.expanduser()), read, extend=True)):
+            errors.print(f"{watching.rank(share)}{line}", highlight=False, soft_wrap=True, markup=False)
     with cluster.executor(scheduler) as executor, watching.stop_signals() as stop, watching.reporting(errors, share) as report:
         progress = run.run_sweep(
             read,
@@ -59,6 +64,7 @@ def sweep(
             share=share,
             save_params=save_params,
             device=device,
+            extend=extend,
             report=report,
             stop=stop,
         )
@@ -112,6 +118,21 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     return exit_codes.DONE
 
 
+def merge(folders: Sequence[Path], out: Path) -> int:
+    """Copy what several sweeps hold into one folder.
+
+    Args:
+        folders: their folders.
+        out: the folder to make.
+
+    Returns:
+        The exit code.
+    """
+    there, total = merging.merge_sweeps(folders, out)
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"{out} holds {there} of {total} cells")
+    return exit_codes.DONE if there == total else exit_codes.INTERRUPTED_RESUMABLE
+
+
 def status(out: Path) -> int:
     """Print how far a sweep has come.
 
@@ -123,7 +144,7 @@ def status(out: Path) -> int:
     """
     folder = Folder(out)
     manifest = folder.manifest()
-    finished, damaged = folder.finished(manifest["digest"])
+    finished, damaged = folder.finished()
     failures = folder.failures()
     done, diverged, missed = chunks.total(finished).values()
     console = Console(soft_wrap=True, highlight=False, markup=False)

@@ -87,6 +87,12 @@ def test_results_do_not_depend_on_the_batch(whole: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(values(tmp_path / "other"), values(whole), rtol=1e-9)
 
 
+def test_a_sweep_that_grows_trains_the_new_seeds_alone_as_if_all_had_been_there(whole: Path, tmp_path: Path) -> None:
+    lsa.run_sweep({**TINY, "seed": "0:5"}, tmp_path, seed_batch=8)
+    assert lsa.run_sweep(TINY, tmp_path, seed_batch=8, extend=True).computed == 7 * 2 * 2
+    np.testing.assert_allclose(values(tmp_path), values(whole), rtol=1e-9)
+
+
 @pytest.mark.slow
 def test_a_grid_compiles_one_program_a_size_and_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     traced = {"train": 0, "error_curves": 0}
@@ -175,13 +181,13 @@ def test_a_file_cut_short_is_reported_and_computed_again(tmp_path: Path, capsys:
 def test_one_flipped_bit_of_a_file_is_found_by_all_who_read_it(tmp_path: Path) -> None:
     lsa.run_sweep({**CLOSED, "seed": "0:2"}, tmp_path)
     (file,) = (tmp_path / "chunks").iterdir()
-    content, digest = file.read_bytes(), spec.read({**CLOSED, "seed": "0:2"}).digest
+    content = file.read_bytes()
     random = np.random.default_rng(0)
     for place in random.integers(0, len(content), 200):
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(random.integers(8))
         file.write_bytes(flipped)
-        assert Folder(tmp_path).finished(digest) == ({}, [file])
+        assert Folder(tmp_path).finished() == ({}, [file])
         with pytest.raises(ValueError, match="is cut short or damaged"):
             lsa.load(tmp_path)
     progress = lsa.run_sweep({**CLOSED, "seed": "0:2"}, tmp_path)
@@ -269,7 +275,7 @@ def test_a_process_leaves_the_damaged_files_of_others_alone(tmp_path: Path) -> N
 
 def test_files_that_another_process_takes_away_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lsa.run_sweep(CLOSED, tmp_path, seed_batch=4)
-    folder, digest = Folder(tmp_path), spec.read(CLOSED).digest
+    folder = Folder(tmp_path)
     folder.note_failure(records.Chunk(0, 0, 4), RuntimeError("no"))
     listed = Path.glob
 
@@ -278,10 +284,10 @@ def test_files_that_another_process_takes_away_are_passed_over(tmp_path: Path, m
         found[0].unlink()
         return found
 
-    before = len(folder.finished(digest)[0])
+    before = len(folder.finished()[0])
     monkeypatch.setattr(Path, "glob", taken)
     assert folder.failures() == {}
-    assert len(folder.finished(digest)[0]) == before - 1
+    assert len(folder.finished()[0]) == before - 1
 
 
 @pytest.mark.slow
@@ -514,7 +520,7 @@ def test_killed_writers_lose_nothing_and_leave_nothing_twice(rounds: int, tmp_pa
         found = {path.name for path in out.glob("chunks/*.parquet")}
         assert kept <= found
         kept = found
-        assert not Folder(out).finished(spec.read(grid).digest)[1]
+        assert not Folder(out).finished()[1]
     lsa.run_sweep(grid, out)
     lsa.run_sweep(grid, tmp_path / "uninterrupted")
     np.testing.assert_allclose(values(out), values(tmp_path / "uninterrupted"), rtol=1e-9)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import chunks, worker
+from lsa_jax.sweeps import chunks, extension, orders
 from lsa_jax.sweeps import spec as specs
 from lsa_jax.sweeps.chunks import Tally
 from lsa_jax.sweeps.crew import Crew
@@ -19,7 +19,7 @@ from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.processes import Share
 from lsa_jax.sweeps.records import Chunk
 from lsa_jax.sweeps.spec import Spec
-from lsa_jax.sweeps.worker import Devices, Order, Worker
+from lsa_jax.sweeps.worker import Devices, Worker
 
 
 @dataclasses.dataclass
@@ -55,6 +55,7 @@ def run_sweep(
     share: Share | None = None,
     save_params: bool = False,
     device: str = "default",
+    extend: bool = False,
     report: Report = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
@@ -72,6 +73,7 @@ def run_sweep(
         share: the part of the sweep to work on, where several runs work on one.
         save_params: keep trained parameters too, as `params/CHUNK.npz`.
         device: platform to run on.
+        extend: let the folder grow by what of the spec it does not hold; what it holds beside that is kept.
         report: told of progress after each chunk.
         stop: asked now and then whether to end early.
 
@@ -94,13 +96,14 @@ def run_sweep(
     read = specs.read(spec)
     if seed_batch is not None and seed_batch < 1:
         raise InputError(f"seed_batch is {seed_batch}; it must be at least 1, or left out for as many as fit")
-    local = Worker(read, Folder(Path(out).expanduser()), seed_batch, save_params, device)
+    folder = Folder(Path(out).expanduser())
+    local = Worker(extension.effective(folder, read, extend=extend), folder, seed_batch, save_params, device)
     with contextlib.ExitStack() as stack:
         if executor is None:
             crew = Crew(stack.enter_context(concurrent.futures.ThreadPoolExecutor(1)), lambda: local.devices, local.compute, stop)
         else:
-            order = Order.of(local)
-            away = functools.partial(worker.devices_there, order), functools.partial(worker.compute_there, order)
+            order = orders.Order.of(local)
+            away = functools.partial(orders.devices_there, order), functools.partial(orders.compute_there, order)
             crew = Crew(executor, *away, stop, away=True)
         return _run(local, crew, share or Share(), report)
 
@@ -114,7 +117,7 @@ def _run(local: Worker, crew: Crew, share: Share, report: Report) -> Progress:
     if devices is None:
         return dataclasses.replace(progress, interrupted=True)
     folder.claim(local.spec, sum(group.num_cells for group in groups))
-    finished, damaged = folder.finished(local.spec.digest)
+    finished, damaged = folder.finished()
     damaged = [path for path in damaged if (chunk := Chunk.of(path)) and _within(chunk, parts)]
     for path in damaged:
         path.unlink(missing_ok=True)

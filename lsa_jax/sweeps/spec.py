@@ -40,6 +40,7 @@ class Spec:
         baselines: estimators that are measured beside the models, see `lsa_jax.estimators.baseline`.
         dtype: `float32` or `float64`.
         matmul_precision: precision of matrix products on devices that have several.
+        earlier: sweeps that it goes on from, oldest first: what they hold is not computed again.
     """
 
     blocks: tuple[Axes, ...]
@@ -52,11 +53,17 @@ class Spec:
     baselines: tuple[str, ...]
     dtype: str
     matmul_precision: str
+    earlier: tuple["Spec", ...] = ()
 
     @property
     def finite_shots(self) -> tuple[float, ...]:
         """The numbers of shots at which baselines are simulated."""
         return tuple(filter(math.isfinite, self.simulation_shots))
+
+    @property
+    def history(self) -> tuple["Spec", ...]:
+        """The sweeps it goes on from, and itself without them."""
+        return *self.earlier, dataclasses.replace(self, earlier=())
 
     @property
     def axes(self) -> dict[str, Knob]:
@@ -77,13 +84,17 @@ class Spec:
             "matmul_precision": self.matmul_precision,
         }
         asked = {"simulation_quantiles": self.simulation_quantiles, "baselines": self.baselines}
+        asked["extends"] = [one.as_dict() for one in self.earlier]
         return told | {name: list(values) for name, values in asked.items() if values}
 
     @property
     def objects(self) -> dict[str, Any]:
         """The laws, models and terms of one's own, of which `as_dict` holds the names alone."""
-        values = (value for block in self.blocks for column in block.values() if not isinstance(column, range) for value in column)
-        terms = (term for regime in self.family.regimes for term in (*regime.terms, regime.constraint) if term)
+        own = (*self.earlier, self)
+        values = (
+            value for one in own for block in one.blocks for column in block.values() if not isinstance(column, range) for value in column
+        )
+        terms = (term for one in own for regime in one.family.regimes for term in (*regime.terms, regime.constraint) if term)
         return {
             **{str(value): value for value in values if isinstance(value, Given)},
             **{term.name: term for term in terms if TERMS.get(term.name) is not term},
@@ -92,7 +103,13 @@ class Spec:
     @property
     def digest(self) -> str:
         """A hash of the spec."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(self.as_dict())
+
+
+def digest_of(told: Mapping[str, Any]) -> str:
+    """Return the hash of a spec from what it was written down as; what it extends counts where there is something."""
+    content = {name: value for name, value in told.items() if name != "extends" or value}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str] = ()) -> Spec:
@@ -130,40 +147,6 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     points = [{name: value for name, value in point.items() if name not in asked} for point in points]
     shared = {name: written.pop(name, knob.default) for name, knob in EVALUATION.items()}
     return _checked(tuple(_block(written, point, family) for point in points), family, shared)
-
-
-def restored(told: Mapping[str, Any], objects: Mapping[str, Any]) -> Spec:
-    """Return a spec from what it was written down as.
-
-    Args:
-        told: what `Spec.as_dict` returned.
-        objects: what `Spec.objects` returned.
-
-    Returns:
-        The spec.
-
-    Raises:
-        ValueError: if it cannot be read, for example because an object is missing.
-
-    Example:
-        >>> spec = read({"dim": 2, "covariance": [[2.0, 0.0], [0.0, 1.0]], "seed": "0:100"})
-        >>> restored(spec.as_dict(), spec.objects) == spec
-        True
-    """
-
-    def named(values: Any) -> Any:
-        return [objects.get(value, value) if isinstance(value, str) else value for value in as_list(values)]
-
-    def term(name: str) -> Any:
-        return objects.get(name, name)
-
-    def regime(one: Mapping[str, Any]) -> Regime:
-        chosen: dict[str, Any] = {**one, "loss": {term(name): weight for name, weight in one["loss"].items()}}
-        return Regime(**{**chosen, "within": one["within"] and term(one["within"])})
-
-    points = [{name: named(values) for name, values in block.items()} for block in told["cells"]]
-    whole = {name: value for name, value in told.items() if name not in {"cells", "regimes", "cosines"}}
-    return read({**whole, "test_tasks": told["cosines"], "points": points, "regimes": list(map(regime, told["regimes"]))})
 
 
 def axes_of(family: Family) -> dict[str, Knob]:
