@@ -75,6 +75,7 @@ class Static:
         simulation_prompts: prompts that simulate each error; 0 for none.
         quantiles: levels of the quantiles over them.
         mesh: the devices over which lineages are spread.
+        platform: the platform they are of, or that the program is written for.
     """
 
     setting: Setting
@@ -82,6 +83,7 @@ class Static:
     simulation_prompts: int
     quantiles: tuple[float, ...]
     mesh: Mesh
+    platform: str
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -101,7 +103,7 @@ def train(static: Static, regime: Regime, traced: Traced, laws: Laws, knobs: Map
     """
     setting = static.setting
     small = setting.gradient == "population" and setting.dim <= LARGEST_DIM_BATCH_LAST
-    over_batch = vmap_last if small and _platform(static) == "cpu" else jax.vmap
+    over_batch = vmap_last if small and static.platform == "cpu" else jax.vmap
 
     def one(laws: Laws, knobs: Mapping[str, Array], traced: Traced, parent: Trained | None) -> Trained:
         setting, lineage = _drawn(static, laws, traced)
@@ -279,11 +281,6 @@ def _spread(static: Static, run: Callable[..., Any], common: tuple[Any, ...], al
     places = (WHOLE,) * len(common) + (SPLIT,) * len(along)
     each = jax.shard_map(run, mesh=static.mesh, in_specs=places, out_specs=SPLIT, check_vma=False)
     return each(*common, *along)
-
-
-def _platform(static: Static) -> str:
-    """The platform of the devices."""
-    return static.mesh.devices.flat[0].platform
 
 
 def placed(static: Static, whole: Any, split: Any) -> tuple[Any, Any]:
