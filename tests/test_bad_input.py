@@ -9,6 +9,7 @@ import pytest
 
 import lsa_jax as lsa
 from lsa_jax import evaluation, objectives, optima, prompts
+from lsa_jax.sweeps import cluster
 
 KEY = jax.random.key(0)
 PROBLEM = lsa.LinearRegression(covariance=np.eye(3), noise_std=0.5)
@@ -191,6 +192,14 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "batch of 0": (
         lambda: objectives.fresh_prompts(PROBLEM, SPHERE, 0),
         "batch_size is 0; it must be a whole number, at least 1",
+    ),
+    "address of a scheduler": (
+        lambda: cluster.executor("localhost:8786").__enter__(),
+        "--scheduler got 'localhost:8786'; it must be tcp://HOST:PORT as `dask scheduler` prints it",
+    ),
+    "one folder to merge": (
+        lambda: lsa.merge_sweeps(["sweep"], "out"),
+        "merge got 1 folders; it takes two at least",
     ),
     "unknown covariance": (
         lambda: lsa.covariances.from_text("powerlaw:1", 3),

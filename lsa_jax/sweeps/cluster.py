@@ -30,12 +30,12 @@ def executor(address: str | None) -> Generator[concurrent.futures.Executor | Non
     if address is None:
         yield None
         return
+    if not ADDRESS.fullmatch(address):
+        raise InputError(f"--scheduler got {address!r}; it must be tcp://HOST:PORT as `dask scheduler` prints it")
     try:
         from distributed import Client
     except ImportError:
         raise InputError("--scheduler needs Dask: pip install 'lsa-jax[cluster]', here and for every worker") from None
-    if not ADDRESS.fullmatch(address):
-        raise InputError(f"--scheduler got {address!r}; it must be tcp://HOST:PORT as `dask scheduler` prints it")
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except OSError:
