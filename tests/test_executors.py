@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import queue
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from test_sweeps import CLOSED, TINY, values
 
 import lsa_jax as lsa
-from lsa_jax.sweeps import cluster, orders, spec, stored_spec, worker
+from lsa_jax.sweeps import cluster, crew, orders, spec, stored_spec, worker
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.orders import Order
 from lsa_jax.sweeps.records import Chunk
@@ -104,6 +105,26 @@ def test_interrupted_workers_finish_the_chunks_they_have(tmp_path: Path) -> None
     assert progress.interrupted
     assert 0 < progress.done < progress.total
     assert progress.done == 8 * len(list(tmp_path.glob("chunks/*.parquet")))
+
+
+class Nobody(concurrent.futures.Executor):
+    """A queue in which no worker ever starts."""
+
+    def submit(self, *_: Any, **__: Any) -> concurrent.futures.Future[Any]:
+        return concurrent.futures.Future()
+
+
+def test_waiting_for_the_first_worker_can_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lsa.run_sweep(MANY, tmp_path / "out", executor=Nobody(), stop=lambda: True).interrupted
+
+    class Interrupted(queue.SimpleQueue[Any]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(crew.queue, "SimpleQueue", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lsa.run_sweep(MANY, tmp_path / "out", executor=Nobody())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_chunk_that_fails_on_a_worker_is_noted_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,10 +218,11 @@ def test_a_dask_worker_that_joins_late_takes_over_from_one_that_is_killed(worker
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_thirty_killed_dask_workers_lose_nothing(workers: Any, serial: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [6, 30])
+def test_killed_dask_workers_lose_nothing(rounds: int, workers: Any, serial: Path, tmp_path: Path) -> None:
     address, start = workers
     random, running = np.random.default_rng(0), [start(), start()]
-    for number in range(30):
+    for number in range(rounds):
         at, killed = 8 * int(random.integers(1, 50)), list[Any]()
 
         def kill(progress: Any, at: int = at, killed: list[Any] = killed) -> None:

@@ -47,10 +47,13 @@ class Crew:
 
         Raises:
             ValueError: if the plan cannot be carried out there.
+            KeyboardInterrupt: if there was one before.
         """
         with contextlib.closing(self._finished([()], self.devices)) as answers:
             for _, job in answers:
                 return self._outcome(job, self._refused)
+        if self.interrupt is not None:
+            raise self.interrupt
         return None
 
     def computed(self, pieces: Iterable[Piece]) -> Generator[tuple[Chunk, Tally | Exception]]:
