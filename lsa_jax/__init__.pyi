@@ -13,6 +13,7 @@ from . import plotting as plotting
 from . import precision as precision
 from . import priors as priors
 from . import prompts as prompts
+from . import proportional as proportional
 from . import regimes as regimes
 from . import store as store
 from . import sweeps as sweeps
@@ -36,6 +37,7 @@ from .priors import FiniteTasks as FiniteTasks
 from .priors import GaussianPrior as GaussianPrior
 from .priors import SpherePrior as SpherePrior
 from .problem import LinearRegression as LinearRegression
+from .prompt_regression import prompt_ridge as prompt_ridge
 from .regimes import Regime as Regime
 from .setting import Setting as Setting
 from .sweeps.results import load as load

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lsa_jax as lsa
-from lsa_jax import evaluation, objectives, optima, prompts
+from lsa_jax import evaluation, objectives, optima, prompts, proportional
 
 KEY = jax.random.key(0)
 PROBLEM = lsa.LinearRegression(covariance=np.eye(3), noise_std=0.5)
@@ -206,6 +206,34 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "eigenvalue zero": (lambda: lsa.covariances.diagonal(np.array([1.0, 0.0])), "covariance is not positive definite"),
     "unknown prior": (lambda: lsa.priors.from_text("spere", 3), "unknown prior 'spere'.*Did you mean 'sphere'"),
+    "slice of the wrong dimension": (
+        lambda: optima.pretrained_slice(PROBLEM, lsa.SpherePrior(dim=2), 20),
+        "prior has dim 2 but the problem has dim 3",
+    ),
+    "slice at 0 shots": (
+        lambda: optima.pretrained_slice(PROBLEM, SPHERE, 0),
+        "num_shots is 0; it must be a whole number, at least 1",
+    ),
+    "no rounds": (
+        lambda: optima.alternating(PARAMS, PROBLEM, SPHERE, 20, 0),
+        "num_rounds is 0; it must be a whole number, at least 1",
+    ),
+    "no tasks a dimension": (
+        lambda: proportional.pool_errors(10.0, 0.0, 0.1),
+        "pool_ratio is 0.0; it must be one number above 0, or infinity",
+    ),
+    "too few prompts a squared dimension": (
+        lambda: proportional.pool_errors(10.0, 0.6, 0.1, 1.0),
+        "prompt_ratio is 1.0; it must be one number above 1, or infinity",
+    ),
+    "label sums of infinitely many examples": (
+        lambda: prompts.sample_label_sums(KEY, PROBLEM, np.ones((3, 2)), np.inf),
+        "num_shots is infinite; sums are drawn over a finite number of examples",
+    ),
+    "fewer prompts than unknowns": (
+        lambda: lsa.prompt_ridge(KEY, PROBLEM, SPHERE, 20, 12),
+        "num_prompts is 12, no more than the 12 unknowns: draw more, or set a penalty above 0",
+    ),
 }
 
 

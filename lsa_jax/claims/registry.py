@@ -2,7 +2,7 @@
 
 import functools
 
-from lsa_jax.claims import depth, errors, families, heads, minimisers, shots, value_minimum
+from lsa_jax.claims import depth, errors, families, heads, minimisers, pools, shots, value_minimum
 from lsa_jax.claims.findings import Claim
 
 CONVENTIONS = "normaliser n + 1, query token inside the sum, bias coordinate, Gaussian covariates, errors include σ²"
@@ -154,6 +154,24 @@ CLAIMS = (
         limit="none",
         finite="(D6)",
         check=depth.descent,
+    ),
+    Claim(
+        name="finite pools in proportion",
+        source="docs/theory.md, (T3)",
+        statement="Pretraining on κd tasks has sharp errors on fresh and on pool tasks as the dimension grows.",
+        assumptions="tasks on the sphere, Σ = I, v = e_y, m = n = αd",
+        limit="(T3), approached as 1/d",
+        finite="(9), (10), (22) at (T1)",
+        check=pools.proportional_limits,
+    ),
+    Claim(
+        name="symmetric pools in proportion",
+        source="docs/theory.md, (T5)",
+        statement="Pretraining on κd tasks and their opposites has a sharp error on fresh tasks as the dimension grows.",
+        assumptions="tasks N(0, I/d), Σ = I, m = αd, n = ρd",
+        limit="(T5), approached as 1/d",
+        finite="(9), (10) at (12)",
+        check=pools.symmetric_limits,
     ),
 )
 """The claims, in the order they are printed."""
