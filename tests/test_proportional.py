@@ -71,7 +71,7 @@ def test_claims_about_pools_hold_at_the_published_setting() -> None:
         case = cases.prepare(Settings(dim=5, shots=50, pretraining_shots=10, noise_std=0.1))
         findings = [*pools.proportional_limits(case), *pools.symmetric_limits(case)]
     assert all(finding.holds and finding.precise for finding in findings), [finding.verdict for finding in findings]
-    assert sum(finding.exact == -1 for finding in findings) == 2
+    assert sum(finding.exact == -1 for finding in findings) == 1
 
 
 @pytest.mark.slow
@@ -123,10 +123,10 @@ def test_regression_on_prompts_tends_to_the_slice_and_has_the_limits_of_finitely
     best = float(lsa.prior_risk(optima.pretrained_slice(problem, pool, 20), problem, pool, 20))
     excess = [
         float(lsa.prior_risk(lsa.prompt_ridge(jax.random.key(1), problem, pool, 20, count), problem, pool, 20)) - best
-        for count in (4000, 400_000)
+        for count in (4000, 200_000)
     ]
-    assert 0 < excess[1] < excess[0] / 30
-    gaps, sizes = {}, {24: 24, 48: 6}
+    assert 0 < excess[1] < excess[0] / 20
+    gaps, sizes = {}, {24: 12, 48: 4}
     for dim, count in sizes.items():
         law = lsa.LinearRegression(covariance=jnp.eye(dim), noise_std=0.1)
         limit = proportional.pool_errors(10.0, 0.5, 0.1, 4.0)

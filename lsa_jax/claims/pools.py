@@ -31,13 +31,13 @@ def proportional_limits(case: Case) -> list[Finding]:
         case: where to check; its shots over its dimension and its noise are used, with isotropic covariates.
 
     Returns:
-        For each size of pool the two errors, extrapolated to infinite dimension, and the power of d with which the first nears its limit.
+        For each size of pool the two errors, extrapolated to infinite dimension; for the smaller one also the power of d.
     """
     found, ratio = [], case.settings.shots / case.settings.dim
     for tag, size in ((1500, FEW), (1510, MANY)):
         limit = proportional.pool_errors(ratio, size, case.settings.noise_std)
         drawn = _drawn(case, tag, size, ratio, ratio, symmetric=False)
-        found += _compare(f"κ = {size}, fresh tasks", float(limit.prior), [errors[:, 0] for errors in drawn], rated=True)
+        found += _compare(f"κ = {size}, fresh tasks", float(limit.prior), [errors[:, 0] for errors in drawn], rated=size == FEW)
         found += _compare(f"κ = {size}, pool tasks", float(limit.pool), [errors[:, 1] for errors in drawn], rated=False)
     return found
 
