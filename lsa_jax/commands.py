@@ -102,7 +102,7 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     took = sum(estimate.seconds(group, read, platform, devices) for group in groups)
     took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))
     cells, metrics = sum(group.num_cells for group in groups), 4 if read.simulation_prompts else 2
-    rows = cells * len(read.cosines) * len(read.evaluation_shots) * metrics
+    rows = cells * len(read.tests) * len(read.evaluation_shots) * metrics
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"cells             {cells} in {sum(len(group.lineages) for group in groups)} lineages; {trained} models to train")
     console.print(f"records           {rows}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from lsa_jax.errors import InputError
 from lsa_jax.objectives import Inputs, Objective, Risk
 from lsa_jax.params import Params
 from lsa_jax.population import prior_risk
-from lsa_jax.priors import SpherePrior, TaskPrior
+from lsa_jax.priors import FiniteTasks, SpherePrior, TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import Given, Regime
 from lsa_jax.setting import Setting
@@ -24,7 +25,7 @@ from lsa_jax.setting import Setting
 INIT_STREAM, TASK_STREAM, POOL_STREAM, SIMULATION_STREAM, TRAINING_STREAM, DIRECTION_STREAM = 0, 1, 2, 3, 4, 9
 """Streams of a seed's key. A regime trains on `TRAINING_STREAM` plus its own number; 5, which would be that of directions, is nobody's."""
 
-BASELINE_STREAM = 2**31 - 1
+BASELINE_STREAM, TASK_POOL_STREAM = 2**31 - 1, 2**31 - 2
 
 ABOVE = 1.1
 """A loss above what it should be by this factor: pretraining has missed its minimum, fine-tuning has diverged."""
@@ -45,10 +46,14 @@ class Rows:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Lineage:
-    """What one seed starts from: the data law, the law of the pretraining tasks, its randomness, target task and fine-tuning examples."""
+    """What one seed starts from: the data law, the law of the pretraining tasks, its randomness, target task and fine-tuning examples.
+
+    Where the pretraining tasks are a pool, `law` is what they were drawn from; else the two are the same.
+    """
 
     problem: LinearRegression
     prior: TaskPrior
+    law: TaskPrior
     key: Key[Array, "*batch"]
     target_task: Float[Array, "*batch dim"]
     pool: prompts.Pool | None
@@ -62,7 +67,7 @@ def draw(
     Args:
         setting: its knobs, seed and noise among them.
         covariance: covariance of the covariates.
-        prior: law of the pretraining tasks.
+        prior: law of the pretraining tasks, or where `num_tasks` is finite of the tasks of their pool.
         target_task: the target task; by default one drawn uniformly from the unit sphere.
 
     Returns:
@@ -79,7 +84,11 @@ def draw(
     pool = None
     if setting.pool_size and setting.gradient == "sampled":
         pool = prompts.sample_pool(jax.random.fold_in(key, POOL_STREAM), problem, target_task, setting.pool_size)
-    return Lineage(problem=problem, prior=prior, key=key, target_task=target_task, pool=pool)
+    seen = prior
+    if math.isfinite(setting.num_tasks):
+        tasks = prompts.sample_tasks(jax.random.fold_in(key, TASK_POOL_STREAM), prior, int(setting.num_tasks))
+        seen = FiniteTasks(tasks=tasks.T)
+    return Lineage(problem=problem, prior=seen, law=prior, key=key, target_task=target_task, pool=pool)
 
 
 def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping[str, ArrayLike], rows: Rows = Rows()) -> Objective:
@@ -177,7 +186,7 @@ def pretrained_optimum(setting: Setting, problem: LinearRegression, prior: TaskP
     Args:
         setting: the knobs, of which the initialisation and the number of pretraining shots are used.
         problem: covariance of the covariates and label noise.
-        prior: law of the pretraining tasks, symmetric.
+        prior: law of the pretraining tasks, symmetric unless it is a pool of `num_tasks`; then it is the minimum at $v = e_y$.
 
     Returns:
         The parameters.
@@ -186,7 +195,13 @@ def pretrained_optimum(setting: Setting, problem: LinearRegression, prior: TaskP
         docs/theory.md, equations (12) and (14).
     """
     conserved = -problem.dim * (problem.dim + 2) * setting.init_std**2
-    return optima.balanced(optima.pretrained(problem, prior, setting.pretraining_shots), conserved)
+    return optima.balanced(_minimiser(setting, problem, prior), conserved)
+
+
+def _minimiser(setting: Setting, problem: LinearRegression, prior: TaskPrior) -> Params:
+    """The minimiser over all entries for the law of a setting, which is symmetric; for a pool that over Q at v = e_y."""
+    closed = optima.pretrained_slice if math.isfinite(setting.num_tasks) else optima.pretrained
+    return closed(problem, prior, setting.pretraining_shots)
 
 
 def given(setting: Setting, lineage: Lineage, fine_tuning_shots: ArrayLike, reached: Params | None = None) -> Given:
@@ -210,7 +225,7 @@ def above_minimum(setting: Setting, lineage: Lineage, pretrained: Params) -> Boo
         docs/theory.md, section on pretraining.
     """
     problem, prior, shots = lineage.problem, lineage.prior, setting.pretraining_shots
-    minimum = prior_risk(optima.pretrained(problem, prior, shots), problem, prior, shots)
+    minimum = prior_risk(_minimiser(setting, problem, prior), problem, prior, shots)
     return prior_risk(pretrained, problem, prior, shots) > ABOVE * minimum
 
 

@@ -209,7 +209,9 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
         The trained parameters.
     """
     setting = Setting(dim=case.settings.dim, steps=steps, decay="constant", learning_rate=PUBLISHED_RATE, seed=case.settings.seed)
-    lineage = Lineage(problem=case.problem, prior=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None)
+    lineage = Lineage(
+        problem=case.problem, prior=case.prior, law=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None
+    )
     records = experiment.schedule(setting.steps).num_records
     parent = training.Trained(params=start, first_loss=jnp.zeros(()), history=jnp.zeros(records), diverged=jnp.zeros((), bool))
     known = {"fine_tuning_shots": case.settings.shots}

@@ -165,7 +165,12 @@ def programs_of(group: Group, spec: Spec, mesh: Mesh) -> Programs:
     return Programs(
         group=group,
         static=Static(
-            setting=static, rows=rows, simulation_prompts=spec.simulation_prompts, quantiles=spec.simulation_quantiles, mesh=mesh
+            setting=static,
+            rows=rows,
+            simulation_prompts=spec.simulation_prompts,
+            quantiles=spec.simulation_quantiles,
+            test_laws=spec.test_laws,
+            mesh=mesh,
         ),
         forms=tuple(regime for regime in group.family.regimes if regime.optimum is not None) if known else (),
         laws=laws_of.of(group.setting),

@@ -17,7 +17,7 @@ from lsa_jax.setting import SHARED, STATIC, TRACED
 from lsa_jax.sweeps.compiled import Outcome
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.program import Measured
-from lsa_jax.sweeps.spec import TEST_TASKS, Spec
+from lsa_jax.sweeps.spec import Spec
 
 FORMAT = 2
 """Version of the record format; raised whenever columns or their meaning change."""
@@ -75,7 +75,7 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
     def shots(cell: Branch, metric: str) -> tuple[float, ...]:
         return exact if metric in EXACT else simulated if cell in group.models else spec.finite_shots
 
-    rows = [_Rows(spec.cosines, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
+    rows = [_Rows(spec.tests, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
     lineages = group.lineages.iloc[chunk.first : chunk.last]
     missed = np.asarray(outcome.above_minimum)[:count]
 
@@ -113,12 +113,6 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
     })
 
 
-def task_name(cosine: float) -> str:
-    """Return the name of a test task: `target`, `opposite`, or its cosine to the target task, to as many digits as tell it from others."""
-    named = {value: name for name, value in TEST_TASKS.items()}
-    return named.get(cosine, f"cosine {cosine:.12g}")
-
-
 def quantile_name(level: float) -> str:
     """Return the metric of a quantile of the squared errors of simulated prompts."""
     return f"quantile_{level:g}"
@@ -131,9 +125,9 @@ def _flagged(diverged: np.ndarray, missed: np.ndarray) -> list[list[int]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """The rows of one metric of one cell of a lineage: over test tasks, and over numbers of shots the last ones fastest."""
+    """The rows of one metric of one cell of a lineage: over test tasks and laws, and over numbers of shots the last ones fastest."""
 
-    known_cosines: tuple[float, ...]
+    tests: tuple[tuple[str, float], ...]
     known_shots: tuple[float, ...]
     cell: Branch
     metric: str
@@ -141,22 +135,22 @@ class _Rows:
     @property
     def size(self) -> int:
         """Their number."""
-        return len(self.known_cosines) * len(self.known_shots)
+        return len(self.tests) * len(self.known_shots)
 
     @property
     def cosines(self) -> np.ndarray:
         """The cosine of each row's test task."""
-        return np.repeat(self.known_cosines, len(self.known_shots))
+        return np.repeat([cosine for _, cosine in self.tests], len(self.known_shots))
 
     @property
     def tasks(self) -> list[str]:
         """The name of each row's test task."""
-        return [task_name(cosine) for cosine in self.cosines]
+        return [name for name, _ in self.tests for _ in self.known_shots]
 
     @property
     def shots(self) -> np.ndarray:
         """The number of shots of each row."""
-        return np.tile(self.known_shots, len(self.known_cosines))
+        return np.tile(self.known_shots, len(self.tests))
 
 
 def _metrics(spec: Spec, measured: Measured) -> Mapping[str, np.ndarray]:

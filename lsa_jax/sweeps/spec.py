@@ -18,6 +18,9 @@ from lsa_jax.sweeps import sources
 from lsa_jax.written import as_list, values_of
 
 TEST_TASKS = {"target": 1.0, "opposite": -1.0}
+TEST_LAWS = ("pool", "prior")
+"""Laws over which errors can be averaged beside single test tasks: the pretraining tasks, and what a pool of them was drawn from."""
+
 DEFAULT_REGIMES = ("pretrained", "full", "value", "value_auxiliary")
 TABLES = ("points", "regimes")
 
@@ -34,6 +37,7 @@ class Spec:
         evaluation_shots: numbers of shots at which models are evaluated.
         simulation_shots: those of them at which errors are simulated.
         cosines: cosines to the target task of the tasks they are evaluated on; 1 is θ₀ itself and -1 its opposite.
+        test_laws: laws of tasks over which errors are averaged as well: `pool`, the pretraining tasks, and `prior`, what they come from.
         simulation_prompts: prompts to simulate each error with, beside the exact one; 0 for none.
         simulation_quantiles: levels of the quantiles over these prompts that are recorded beside their mean.
         baselines: estimators that are measured beside the models, see `lsa_jax.estimators.baseline`.
@@ -46,6 +50,7 @@ class Spec:
     evaluation_shots: tuple[float, ...]
     simulation_shots: tuple[float, ...]
     cosines: tuple[float, ...]
+    test_laws: tuple[str, ...]
     simulation_prompts: int
     simulation_quantiles: tuple[float, ...]
     baselines: tuple[str, ...]
@@ -75,8 +80,13 @@ class Spec:
             "dtype": self.dtype,
             "matmul_precision": self.matmul_precision,
         }
-        asked = {"simulation_quantiles": self.simulation_quantiles, "baselines": self.baselines}
+        asked = {"simulation_quantiles": self.simulation_quantiles, "baselines": self.baselines, "test_laws": self.test_laws}
         return told | {name: list(values) for name, values in asked.items() if values}
+
+    @property
+    def tests(self) -> tuple[tuple[str, float], ...]:
+        """Name of every test task and its cosine to the target, and of every law, which has none."""
+        return (*((task_name(cosine), cosine) for cosine in self.cosines), *((law, math.nan) for law in self.test_laws))
 
     @property
     def digest(self) -> str:
@@ -119,6 +129,12 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     points = [{name: value for name, value in point.items() if name not in asked} for point in points]
     shared = {name: written.pop(name, knob.default) for name, knob in EVALUATION.items()}
     return _checked(tuple(_block(written, point, family) for point in points), family, shared)
+
+
+def task_name(cosine: float) -> str:
+    """Return the name of a test task: `target`, `opposite`, or its cosine to the target task, to as many digits as tell it from others."""
+    named = {value: name for name, value in TEST_TASKS.items()}
+    return named.get(cosine, f"cosine {cosine:.12g}")
 
 
 def axes_of(family: Family) -> dict[str, Knob]:
@@ -179,8 +195,11 @@ def _require_use(block: Axes, named: Mapping[str, Any]) -> None:
 
 def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]) -> Spec:
     """The spec with what belongs to the whole sweep checked too."""
-    asked = shared["test_tasks"]
-    cosines = [TEST_TASKS.get(one, one) if isinstance(one, str) else one for one in as_list(asked)]
+    asked = as_list(shared["test_tasks"])
+    laws = tuple(law for law in TEST_LAWS if law in asked)
+    cosines = [TEST_TASKS.get(one, one) if isinstance(one, str) else one for one in asked if one not in laws]
+    if laws and not cosines:
+        raise InputError(f"test_tasks has no single task beside {' and '.join(laws)}: add 'target'")
 
     def several(name: str) -> tuple[float, ...]:
         return tuple(map(float, values_of(name, shared[name], EVALUATION[name].check)))
@@ -201,6 +220,7 @@ def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]
         evaluation_shots=shots,
         simulation_shots=simulated,
         cosines=tuple(map(float, values_of("test_tasks", cosines, EVALUATION["test_tasks"].check))),
+        test_laws=laws,
         simulation_prompts=one("simulation_prompts"),
         simulation_quantiles=some("simulation_quantiles"),
         baselines=some("baselines"),
