@@ -59,6 +59,28 @@ def shared(matrix: Float[Array, "rows inner"], batch: Float[Array, "inner *rest"
     return flat.reshape(len(matrix), *batch.shape[1:])
 
 
+def gram(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows batch"]:
+    """Multiply matrices with their own transposes, row by row.
+
+    On a CPU the rows are computed in a loop, whose result XLA stores; otherwise it computes them again in everything that reads them.
+
+    Args:
+        factor: the matrices R, with a batch in the last axis.
+
+    Returns:
+        R R' of each.
+
+    Example:
+        >>> gram(jnp.ones((2, 3, 10)))[:, :, 0].tolist()
+        [[3.0, 3.0], [3.0, 3.0]]
+    """
+
+    def one(row: Float[Array, "columns batch"]) -> Float[Array, "rows batch"]:
+        return sum((row[index][None] * factor[:, index] for index in range(1, len(row))), row[0][None] * factor[:, 0])
+
+    return jax.lax.map(one, factor) if jax.default_backend() == "cpu" else jax.vmap(one)(factor)
+
+
 def _written_out(left: Left, right: Right) -> Product:
     """The product as a sum of outer products, each along the batch."""
     total = left[:, 0, None] * right[None, 0]
