@@ -50,7 +50,7 @@ def read_out(value: Layers, query_key: Layers, gram: Gram, query: Float[Array, "
     for layer in range(formed, len(value) - 1):
         column = _stepped(value[layer], query_key[layer], through, column, scale)
         through = _seen_through(value[layer], query_key[layer], through, scale)
-    return column[-1, 0] + scale * _attended(value[-1, :, -1:], query_key[-1], through, column)[0, 0]
+    return column[-1, 0] + scale * attended(value[-1, :, -1:], query_key[-1], through, column)[0, 0]
 
 
 def _token_map(value: Heads, query_key: Heads, gram: Gram, scale: Float[Array, ""]) -> Gram:
@@ -64,7 +64,7 @@ def _token_map(value: Heads, query_key: Heads, gram: Gram, scale: Float[Array, "
 
 def _stepped(value: Heads, query_key: Heads, gram: Map, columns: Columns, scale: Float[Array, ""]) -> Columns:
     """T times columns."""
-    return columns + scale * _attended(value, query_key, gram, columns)
+    return columns + scale * attended(value, query_key, gram, columns)
 
 
 def _seen_through(value: Heads, query_key: Heads, gram: Map, scale: Float[Array, ""]) -> Map:
@@ -73,10 +73,18 @@ def _seen_through(value: Heads, query_key: Heads, gram: Map, scale: Float[Array,
     return lambda columns: _stepped(value, query_key, gram, gram(_stepped(*transposed, gram, columns, scale)), scale)
 
 
-def _attended(
-    value: Float[Array, "heads rows width"], query_key: Heads, gram: Map, columns: Columns
-) -> Float[Array, "rows columns *batch"]:
-    """The sum over heads of V G M times columns."""
+def attended(value: Float[Array, "heads rows width"], query_key: Heads, gram: Map, columns: Columns) -> Float[Array, "rows columns *batch"]:
+    """Compute the sum over heads of V G M times columns.
+
+    Args:
+        value: V of each head, or some of its rows.
+        query_key: the merged query-key matrix M of each head.
+        gram: multiplies columns by the Gram matrix.
+        columns: the columns, with a batch in the last axes.
+
+    Returns:
+        What the columns are moved by, times the number of heads and of tokens.
+    """
     width = len(columns)
     queries = products.shared(_stacked(query_key), columns).reshape(width, -1, *columns.shape[2:])
     return products.shared(_beside(value), gram(queries).reshape(-1, *columns.shape[1:]))

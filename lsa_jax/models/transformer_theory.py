@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.limits import limiting_risk
 from lsa_jax.models.protocol import Risk, Theory
 from lsa_jax.models.transformer_params import TransformerParams, merged_query_key
-from lsa_jax.models.zero_shot import zero_shot_risk
+from lsa_jax.models.zero_shot import zero_shot_risks
 from lsa_jax.params import MultiHeadParams
 from lsa_jax.population import risk_function
 from lsa_jax.priors import FiniteTasks, TaskPrior, require_prior_dim
@@ -106,7 +106,7 @@ def population_risk(
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype)
     known = checks.concrete(num_shots)
     if known is not None and known == 0:
-        return zero_shot_risk(model, params, problem, task)
+        return zero_shot_risks(model, params, problem, checks.as_task("task", task, problem.dim)[None])[0]
     if known is not None and known != jnp.inf:
         raise InputError(
             f"num_shots is {known:g}; the exact error of a transformer is known for 0 shots and jnp.inf only (one layer of linear "
@@ -145,6 +145,12 @@ def prior_risk(
     require_prior_dim(prior, problem.dim)
     if not isinstance(prior, FiniteTasks):
         raise InputError("over a continuous prior the error of a deep model has no closed form: pass FiniteTasks of drawn tasks")
+    known = checks.concrete(num_shots)
+    if known is not None and known == 0:
+        # Predictions know nothing of the task: what a pool adds to the error on its mean is its spread.
+        mean = jnp.mean(prior.tasks, axis=0)
+        spread = jnp.matmul(prior.tasks - mean[None], problem.root, precision=precision.current())
+        return population_risk(model, params, problem, mean, 0) + jnp.mean(jnp.sum(spread**2, axis=1))
 
     def on_task(task: Float[Array, " dim"]) -> Float[Array, ""]:
         return population_risk(model, params, problem, task, num_shots)
