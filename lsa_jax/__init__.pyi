@@ -1,6 +1,7 @@
 from . import constraints as constraints
 from . import covariances as covariances
 from . import covariates as covariates
+from . import dynamics as dynamics
 from . import estimators as estimators
 from . import evaluation as evaluation
 from . import experiment as experiment
