@@ -16,6 +16,10 @@ from oracles import heads_prediction
 
 import lsa_jax as lsa
 from lsa_jax import dynamics
+from lsa_jax.claims import case as cases
+from lsa_jax.claims import forgetting, stochastic
+from lsa_jax.claims.findings import Finding
+from lsa_jax.claims.settings import Settings
 from lsa_jax.dynamics.flow import follow, motion, velocity
 
 GRADIENT = jax.jit(jax.grad(lsa.population_risk))
@@ -219,3 +223,22 @@ def test_the_bias_of_clipping_lies_between_none_and_that_of_a_median() -> None:
     weights = np.cumsum(lengths / np.sqrt(1 + lengths**2))
     median = lengths[np.searchsorted(weights, weights[-1] / 2)]
     assert factors[0] == pytest.approx(9 / median**2, rel=5e-3)
+
+
+def test_the_claim_about_clipping_holds_and_a_false_point_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = cases.prepare(Settings(dim=3, prompts=200_000))
+    monkeypatch.setattr(stochastic, "CLIPPED", (1.0,))
+    (finding,) = stochastic.clipping(case)
+    assert finding.holds, finding.verdict
+    true = dynamics.clipped_fixed_point
+    monkeypatch.setattr(dynamics, "clipped_fixed_point", lambda *given: 1.05 * true(*given))
+    assert not stochastic.clipping(case)[0].holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [forgetting.forgetting, stochastic.descent, stochastic.clipping])
+@pytest.mark.parametrize("dim", [3, 5])
+def test_claims_about_training_hold_with_a_precise_simulation(check: Callable[[cases.Case], list[Finding]], dim: int) -> None:
+    for finding in check(cases.prepare(Settings(dim=dim, covariance="power_law:1"))):
+        assert finding.holds, finding.verdict
+        assert finding.precise or dim < 5, finding.verdict

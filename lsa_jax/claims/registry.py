@@ -2,7 +2,7 @@
 
 import functools
 
-from lsa_jax.claims import depth, errors, families, heads, minimisers, shots, value_minimum
+from lsa_jax.claims import depth, errors, families, forgetting, heads, minimisers, shots, stochastic, value_minimum
 from lsa_jax.claims.findings import Claim
 
 CONVENTIONS = "normaliser n + 1, query token inside the sum, bias coordinate, Gaussian covariates, errors include σ²"
@@ -154,6 +154,33 @@ CLAIMS = (
         limit="none",
         finite="(D6)",
         check=depth.descent,
+    ),
+    Claim(
+        name="forgetting in time",
+        source="docs/theory.md, (T1)",
+        statement="Full fine-tuning moves four numbers; its first zero-shot gains cost other tasks nothing, and ICL is lost much later.",
+        assumptions="Σ = I in place of the setting's; gradient flow from the pretrained optimum",
+        limit="first gains are free",
+        finite="(8), (10) along (T1)",
+        check=forgetting.forgetting,
+    ),
+    Claim(
+        name="where SGD hovers",
+        source="docs/theory.md, (T4), (T5)",
+        statement="Value-only SGD at a constant rate hovers at an error that three second moments give, and that falls as 1/batch.",
+        assumptions="Σ = I in place of the setting's; no clipping, no momentum, fresh prompts without drawn target noise",
+        limit="0; largest rate 1/(γ²(d+2)(d+4))",
+        finite="(T4); (T5)",
+        check=stochastic.descent,
+    ),
+    Claim(
+        name="where clipped gradients vanish",
+        source="docs/theory.md, (T6)",
+        statement="Clipped stochastic gradients vanish on average beyond the optimum: clipping moves where training ends.",
+        assumptions="Σ = I in place of the setting's; single prompts without drawn target noise",
+        limit="1 as the norm grows",
+        finite="(T6)",
+        check=stochastic.clipping,
     ),
 )
 """The claims, in the order they are printed."""
