@@ -85,7 +85,8 @@ def stationary_excess(
 def largest_rate(problem: LinearRegression, scale: ArrayLike, batch_size: ArrayLike, *, momentum: ArrayLike = 0.0) -> Float[Array, ""]:
     r"""Compute the learning rate from which on value-only training at a constant rate has no finite stationary error.
 
-    Its second moments then grow without bound. Single runs can look calm for long: what diverges first is the mean over rare ones.
+    Its second moments then grow without bound. What diverges first is the mean over runs: a little
+    above, single ones still hover, with bursts.
 
     **Assumes** what `stationary_excess` does.
 
