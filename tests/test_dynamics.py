@@ -225,6 +225,7 @@ def test_the_bias_of_clipping_lies_between_none_and_that_of_a_median() -> None:
     assert factors[0] == pytest.approx(9 / median**2, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_the_claim_about_clipping_holds_and_a_false_point_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     case = cases.prepare(Settings(dim=3, prompts=200_000))
     monkeypatch.setattr(stochastic, "CLIPPED", (1.0,))
