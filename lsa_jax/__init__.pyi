@@ -4,6 +4,7 @@ from . import covariates as covariates
 from . import estimators as estimators
 from . import evaluation as evaluation
 from . import experiment as experiment
+from . import lab as lab
 from . import models as models
 from . import moments as moments
 from . import objectives as objectives

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import chex
@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key
 from lsa_jax import models, objectives, optima, optimizers, prompts, training
 from lsa_jax.constraints import batches_for
 from lsa_jax.errors import InputError
-from lsa_jax.objectives import Inputs, Objective, Risk
+from lsa_jax.objectives import Inputs, Objective
 from lsa_jax.params import Params
 from lsa_jax.population import prior_risk
 from lsa_jax.priors import SpherePrior, TaskPrior
@@ -96,14 +96,18 @@ def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping
         The objective.
     """
     model, problem = setting.network, lineage.problem
+    prior, target, batch = lineage.prior, lineage.target_task, setting.batch_size
     if setting.gradient == "sampled":
-        prior_risk = objectives.fresh_prompts(problem, lineage.prior, setting.batch_size, max_shots=rows.prior, model=model)
+        prior_risk = objectives.fresh_prompts(problem, prior, batch, max_shots=rows.prior, model=model)
         if lineage.pool is None:
-            target_risk = objectives.fresh_prompts(problem, lineage.target_task, setting.batch_size, max_shots=rows.target, model=model)
+            target_risk = objectives.fresh_prompts(problem, target, batch, max_shots=rows.target, model=model)
         else:
-            target_risk = objectives.pooled_prompts(lineage.pool, setting.batch_size, max_shots=rows.target, model=model)
+            target_risk = objectives.pooled_prompts(lineage.pool, batch, max_shots=rows.target, model=model)
+        prior_distance = objectives.sampled_distance(problem, prior, batch, max_shots=rows.prior, model=model)
+        target_distance = objectives.sampled_distance(problem, target, batch, max_shots=rows.target, model=model)
     else:
-        prior_risk, target_risk = _exact(model, problem, lineage.prior), _exact(model, problem, lineage.target_task)
+        prior_risk, target_risk = (_exact(objectives.population_gradient, model, problem, tasks) for tasks in (prior, target))
+        prior_distance, target_distance = (_exact(objectives.exact_distance, model, problem, tasks) for tasks in (prior, target))
     inputs = Inputs(
         model=model,
         train=regime.train,
@@ -112,9 +116,11 @@ def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping
         pretraining_shots=setting.pretraining_shots,
         knobs=knobs,
         problem=problem,
-        prior=lineage.prior,
-        target_task=lineage.target_task,
-        batches=batches_for(setting.batch_size, setting.dim + 2) if setting.gradient == "sampled" else 1,
+        prior=prior,
+        target_task=target,
+        batches=batches_for(batch, setting.dim + 2) if setting.gradient == "sampled" else 1,
+        prior_distance=prior_distance,
+        target_distance=target_distance,
     )
     return regime.objective(inputs)
 
@@ -214,14 +220,14 @@ def above_minimum(setting: Setting, lineage: Lineage, pretrained: Params) -> Boo
     return prior_risk(pretrained, problem, prior, shots) > ABOVE * minimum
 
 
-def _exact(model: models.Model, problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Risk:
-    """The exact risk, or where there is none what refuses it when a term asks for it."""
+def _exact(make: Callable[..., Any], model: models.Model, problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Any:
+    """The exact risk or distance, or where there is none what refuses it when a term asks for it."""
     try:
-        return objectives.population_gradient(problem, tasks, model=model)
+        return make(problem, tasks, model=model)
     except InputError as error:
         reason = str(error)
 
-        def refuse(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
+        def refuse(*given: Any) -> Float[Array, ""]:
             raise InputError(reason)
 
         return refuse
@@ -229,7 +235,8 @@ def _exact(model: models.Model, problem: LinearRegression, tasks: Float[Array, "
 
 def _rose(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping[str, ArrayLike], start: Any, end: Any) -> Bool[Array, ""]:
     """Whether the exact loss at the end of a run is above that at its start."""
-    exact = objective(dataclasses.replace(setting, gradient="population"), lineage, dataclasses.replace(regime, within=None), knobs)
+    plain = dataclasses.replace(regime, within=None, train=objectives.plain_set(regime.train))
+    exact = objective(dataclasses.replace(setting, gradient="population"), lineage, plain, knobs)
     aux = exact.prepare(lineage.key, start)
     return _above(lineage, *(exact.loss(lineage.key, params, 1.0, aux) for params in (start, end)))
 

@@ -11,11 +11,12 @@ from jaxtyping import Array, ArrayLike, Float, Real
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.limits import limiting_risk
-from lsa_jax.models.protocol import Risk, Theory
+from lsa_jax.models.protocol import Distance, Risk, Theory
 from lsa_jax.models.transformer_params import TransformerParams, merged_query_key
 from lsa_jax.models.zero_shot import zero_shot_risk
 from lsa_jax.params import MultiHeadParams
 from lsa_jax.population import risk_function
+from lsa_jax.predictions import distance_function
 from lsa_jax.priors import FiniteTasks, TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression, require_same_dim
 from lsa_jax.squared_errors import gram_errors
@@ -42,7 +43,7 @@ def of(model: "Transformer") -> Theory | None:
         return None
     sampled = functools.partial(gram_errors, model.predict_from_gram) if model.attention == "linear" else None
     if _is_one_layer(model):
-        return Theory(risk=_layer_risk, sampled_errors=sampled)
+        return Theory(risk=_layer_risk, sampled_errors=sampled, distance=_layer_distance)
 
     def risk(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Risk:
         if isinstance(tasks, TaskPrior):
@@ -62,11 +63,22 @@ def _layer_risk(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPri
     exact = risk_function(problem, tasks)
 
     def risk(params: TransformerParams, num_shots: ArrayLike) -> Float[Array, ""]:
-        layer = MultiHeadParams(value=params.value[0], query_key=merged_query_key(params)[0])
+        layer = _as_layer(params)
         require_same_dim(layer, problem)
         return exact(layer, num_shots)
 
     return risk
+
+
+def _layer_distance(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Distance:
+    """The exact distance of two layers of linear attention."""
+    exact = distance_function(problem, tasks)
+    return lambda params, other, num_shots: exact(_as_layer(params), _as_layer(other), num_shots)
+
+
+def _as_layer(params: TransformerParams) -> MultiHeadParams:
+    """The only layer, as the closed forms know it."""
+    return MultiHeadParams(value=params.value[0], query_key=merged_query_key(params)[0])
 
 
 def population_risk(

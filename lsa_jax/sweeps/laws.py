@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from lsa_jax import checks, covariances, estimators, models, priors
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given
+from lsa_jax.objectives import LowRank, plain_set
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.setting import Setting
@@ -107,7 +108,7 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
     _require_baselines(spec, group)
     for regime in {cell.regime for cell in group.cells}:
         for one in group.family.lineage_of(regime):
-            models.require_group(model, one.train)
+            _require_set(model, one.train, setting.dim)
         if setting.gradient == "closed_form" and group.family.by_name[regime].optimum is None:
             raise InputError(f"regime {regime!r} has no closed form: leave it out where gradient = 'closed_form'")
     _warn_of_curved_constraints(group, model)
@@ -117,6 +118,15 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
         _require_simulated(spec, group, model)
     elif setting.gradient == "population":
         _require_moments(group)
+
+
+def _require_set(model: models.Model, train: str, dim: int) -> None:
+    """Refuse a trainable set that the model lacks, or a rank that its tokens have no room for."""
+    models.require_group(model, plain_set(train))
+    adapter = LowRank.of(train)
+    if adapter is not None:
+        start = jax.eval_shape(functools.partial(model.init, dim=dim, std=1.0), jax.random.key(0))
+        jax.eval_shape(functools.partial(adapter.start, model), jax.random.key(0), start)
 
 
 def _warn_of_curved_constraints(group: "Group", model: models.Model) -> None:

@@ -75,10 +75,11 @@ class Group:
         model = self.setting.network
         drawn = model.theory is None or model.theory.sampled_errors is None
         pooled = bool(self.setting.pool_size) and self.setting.gradient == "sampled"
+        compared = any(term.compares for branch in self.trainings for term in self.family.by_name[branch.regime].terms)
         shots = [cell.knobs["fine_tuning_shots"] for cell in self.cells]
         return Rows(
-            prior=_most(self.lineages["pretraining_shots"]) if drawn else None,
-            target=_most(shots) if drawn or pooled else None,
+            prior=_most(self.lineages["pretraining_shots"]) if drawn or compared else None,
+            target=_most(shots) if drawn or compared or pooled else None,
             evaluation=_most(spec.evaluation_shots) if drawn else None,
             baseline=_most(spec.finite_shots) if spec.baselines else None,
         )
