@@ -2,7 +2,7 @@
 
 import functools
 
-from lsa_jax.claims import depth, errors, families, heads, minimisers, shots, value_minimum
+from lsa_jax.claims import depth, errors, families, heads, minimisers, remedies, shots, value_minimum
 from lsa_jax.claims.findings import Claim
 
 CONVENTIONS = "normaliser n + 1, query token inside the sum, bias coordinate, Gaussian covariates, errors include σ²"
@@ -154,6 +154,69 @@ CLAIMS = (
         limit="none",
         finite="(D6)",
         check=depth.descent,
+    ),
+    Claim(
+        name="replay is distillation",
+        source="docs/theory.md, (F3)",
+        statement="From the pretraining optimum replay and distillation on pretraining prompts are one loss, for all parameters and heads.",
+        assumptions="one layer; symmetric prior; the teacher is the exact optimum",
+        limit="none",
+        finite="R_p(θ) - R_p(θ̂) = E(f - f̂)²",
+        check=remedies.replay_is_distillation,
+    ),
+    Claim(
+        name="three names of one thing",
+        source="docs/theory.md, (F1)",
+        statement="Over V alone replay, distillation on pretraining prompts and EWC with the full true Fisher have the same minimisers.",
+        assumptions="value-only, from the pretraining optimum; λ of EWC twice the others'",
+        limit="none",
+        finite="v̂ - (H₀ + λH_p)⁺g₀",
+        check=remedies.one_thing,
+    ),
+    Claim(
+        name="one curve at Σ = I",
+        source="docs/theory.md, (F1), (F2)",
+        statement="Over V alone and at Σ = I every remedy moves v along the same line: they differ in their knobs only.",
+        assumptions="isotropic prior",
+        limit="cosine 1",
+        finite="cosine 1",
+        check=remedies.one_curve,
+    ),
+    Claim(
+        name="replay is the true front",
+        source="docs/theory.md, (F1)",
+        statement="Over V alone no parameters have less prior risk at the zero-shot error of replay, at any Σ.",
+        assumptions="both risks are convex quadratics in v",
+        limit="none",
+        finite="v̂ - (H₀ + λH_p)⁺g₀",
+        check=remedies.true_front,
+    ),
+    Claim(
+        name="averaged weights",
+        source="docs/theory.md, (F4)",
+        statement="Every risk of weights averaged between two models is a polynomial of degree 4 in the share: five evaluations give it.",
+        assumptions="one layer of linear attention",
+        limit="none",
+        finite="a quartic in α",
+        check=remedies.quartic,
+    ),
+    Claim(
+        name="low rank",
+        source="docs/theory.md, (F5)",
+        statement="Zero-shot error σ² is attained with updates of Q of rank d, and approached at rank 1 at a few-shot price that diverges.",
+        assumptions="start at the pretraining optimum with v_y = 1; v_x free",
+        limit="excess ∝ Q₀₀⁻² zero-shot, ∝ Q₀₀² few-shot",
+        finite="few-shot excess / Q₀₀² = n(θ₀ᵀΣθ₀ + σ²)/(n+1)²",
+        check=remedies.low_rank,
+    ),
+    Claim(
+        name="query and key alone",
+        source="docs/theory.md, section on the lab",
+        statement="Training Q alone from the pretraining optimum has nothing to go by without examples.",
+        assumptions="exact optimum; SGD leaves noise in v, which Q then multiplies",
+        limit="gradient 0",
+        finite="gradient 0",
+        check=remedies.query_alone,
     ),
 )
 """The claims, in the order they are printed."""
