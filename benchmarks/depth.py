@@ -1,5 +1,6 @@
 """Training steps of a deep linear transformer: against the published way in PyTorch, and against the number of shots."""
 
+import time
 from typing import Any
 
 import jax
@@ -25,7 +26,8 @@ def deep_steps(rounds: int = 7, batch_size: int = 5000, steps: int = 20) -> dict
         steps: steps a round.
 
     Returns:
-        The record, with the ratio of PyTorch's time, and of each number of shots' to that of the smallest.
+        The record, with the ratio of PyTorch's time, also that of processor times with PyTorch on one thread, and of each number of shots'
+        to that of the smallest.
     """
     import torch
 
@@ -52,8 +54,14 @@ def deep_steps(rounds: int = 7, batch_size: int = 5000, steps: int = 20) -> dict
     seconds = timing.interleaved(ways, rounds)
     per_step = {way: [second / steps for second in taken] for way, taken in seconds.items()}
     first = f"n = {NUMBERS[0]}"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    processor = timing.interleaved({way: ways[way] for way in ("published PyTorch step", first)}, rounds, time.process_time)
+    torch.set_num_threads(threads)
     told = {
         "speedup": {first: timing.ratio_interval(per_step["published PyTorch step"], per_step[first])},
+        "speedup_in_processor_time": {first: timing.ratio_interval(processor["published PyTorch step"], processor[first])},
+        "processor_seconds": {way: [second / steps for second in taken] for way, taken in processor.items()},
         "slower_than_few_shots": {
             way: timing.ratio_interval(taken, per_step[first]) for way, taken in per_step.items() if way.startswith("n =") and way != first
         },

@@ -13,6 +13,7 @@ from lsa_jax import store
 RATIOS = {
     "speedup": "times as fast as the first",
     "speedup_against_strongest": "times as fast as the strongest peer",
+    "speedup_in_processor_time": "times less processor time than the first on one thread",
     "share_of_matrix_product_rate": "of the rate of matrix products of that size",
     "share_of_bare_programs": "of the throughput of the bare programs",
     "time_at_a_million_shots_against_ten": "times the time at 10 shots",

@@ -1,6 +1,10 @@
-"""An axis of one's own: a term with a knob, along which models branch from one pretrained model. The knob is part of the term."""
+"""An axis of your own
+===================
 
-import sys
+A term of a loss may have a knob, along which models branch from one pretrained model: here the number of examples in the prompts that
+full fine-tuning replays. The knob is part of the term, so the spec, the records and the figures know it without being told.
+"""
+
 from typing import Any
 
 import jax
@@ -28,8 +32,7 @@ spec = {
 }
 
 if __name__ == "__main__":
-    out = sys.argv[1] if len(sys.argv) > 1 else "results/own_axis"
-    lsa.run_sweep(spec, out)
-    frame = lsa.load(out).frame
+    lsa.run_sweep(spec, "results/own_axis")
+    frame = lsa.load("results/own_axis").frame
     errors = frame[(frame["metric"] == "risk") & (frame["regime"] == "replay") & (frame["test_task"] == "opposite")]
     print(errors.groupby(["replayed_shots", "evaluation_shots"])["value"].mean().unstack().round(4))

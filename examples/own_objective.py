@@ -1,6 +1,12 @@
-"""An objective of one's own: elastic weight consolidation by hand, its weight swept. One object says all of it."""
+"""An objective of your own
+========================
 
-import sys
+Elastic weight consolidation written by hand: tuning on the target is held back where the pretraining risk is curved. ``prepare`` runs
+once, at the pretrained model; ``penalty`` at every step. The weight is an axis: four fine-tunings share one pretraining.
+
+To try: ``train="all"``, more weights (``"logspace(1e-4, 100, 13)"``), or Fisher information from ``lsa.fisher_diagonal``.
+"""
+
 from typing import Any
 
 import jax
@@ -44,7 +50,7 @@ spec = {
 }
 
 if __name__ == "__main__":
-    progress = lsa.run_sweep(spec, sys.argv[1] if len(sys.argv) > 1 else "results/own_objective")
-    frame = lsa.load(sys.argv[1] if len(sys.argv) > 1 else "results/own_objective").frame
+    lsa.run_sweep(spec, "results/own_objective")
+    frame = lsa.load("results/own_objective").frame
     errors = frame[(frame["metric"] == "risk") & (frame["regime"] == "ewc") & (frame["test_task"] == "target")]
     print(errors.groupby(["weight_ewc", "evaluation_shots"])["value"].mean().unstack().round(4))

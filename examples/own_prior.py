@@ -1,6 +1,9 @@
-"""A task prior of one's own: sparse tasks. With its sampler alone it is trained on prompts; with its moments everything is exact."""
+"""A prior of your own
+===================
 
-import sys
+Sparse tasks, with one entry that is not 0. With its sampler alone a prior is trained on sampled prompts. With its moments all of its
+risks and its optimum are exact, for any covariance, and the training may follow exact gradients.
+"""
 
 import chex
 import jax
@@ -42,6 +45,7 @@ class OneHot:
 spec = {
     "prior": OneHot(radius=jnp.ones(()), axes=jnp.eye(3)),
     "covariance": "power_law:1",
+    "regime": ["pretrained", "value"],
     "dim": 3,
     "seed": "0:2",
     "steps": 2000,
@@ -50,7 +54,6 @@ spec = {
 }
 
 if __name__ == "__main__":
-    out = sys.argv[1] if len(sys.argv) > 1 else "results/own_prior"
-    lsa.run_sweep(spec, out)
-    frame = lsa.load(out).frame
+    lsa.run_sweep(spec, "results/own_prior")
+    frame = lsa.load("results/own_prior").frame
     print(frame.groupby(["regime", "metric", "evaluation_shots"], observed=True)["value"].mean().unstack().round(4))

@@ -1,9 +1,11 @@
 from . import constraints as constraints
 from . import covariances as covariances
 from . import covariates as covariates
+from . import dynamics as dynamics
 from . import estimators as estimators
 from . import evaluation as evaluation
 from . import experiment as experiment
+from . import lab as lab
 from . import models as models
 from . import moments as moments
 from . import objectives as objectives
@@ -13,6 +15,7 @@ from . import plotting as plotting
 from . import precision as precision
 from . import priors as priors
 from . import prompts as prompts
+from . import proportional as proportional
 from . import regimes as regimes
 from . import store as store
 from . import sweeps as sweeps
@@ -36,8 +39,10 @@ from .priors import FiniteTasks as FiniteTasks
 from .priors import GaussianPrior as GaussianPrior
 from .priors import SpherePrior as SpherePrior
 from .problem import LinearRegression as LinearRegression
+from .prompt_regression import prompt_ridge as prompt_ridge
 from .regimes import Regime as Regime
 from .setting import Setting as Setting
+from .sweeps.merging import merge_sweeps as merge_sweeps
 from .sweeps.results import load as load
 from .sweeps.run import run_sweep as run_sweep
 

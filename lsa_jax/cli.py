@@ -16,6 +16,7 @@ from lsa_jax import exit_codes
 from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
 from lsa_jax.flags import Whole
+from lsa_jax.lab.settings import Settings as LabSettings
 from lsa_jax.lm import command as language_model
 from lsa_jax.reproduce.settings import PRESETS, Experiment, Preset, Settings, default_out
 
@@ -53,6 +54,7 @@ app = App(
 
 
 app.command(language_model.app)
+app.register_install_completion_command()
 
 
 @app.command
@@ -120,6 +122,31 @@ def verify(
 
 
 @app.command
+def lab(
+    settings: Annotated[LabSettings | None, Parameter(name="*")] = None,
+    *,
+    out: Path = Path("results/lab"),
+    best: bool = False,
+) -> int:
+    """Follow every remedy against forgetting along its knob, exactly.
+
+    Prints what each costs in-context learning where half, three quarters and nearly all of the zero-shot excess are gone, and draws the
+    fronts. Less than two minutes on 2 cores.
+
+    Args:
+        settings: see below.
+        out: Folder for figure and numbers.
+        best: Search for the best front that any parameters could have, with one head and with two, too; a quarter of an hour.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax.lab.command import command
+
+    return command(settings or LabSettings(), out, best=best)
+
+
+@app.command
 def bench(*, out: Path | None = None) -> int:
     """Measure the engine's throughput on this device, in about a minute.
 
@@ -139,7 +166,8 @@ def gallery(*names: str, out: Path = Path("results/gallery"), prompts: Whole = 1
     """Draw the figures of the gallery: exact curves, simulated points on them, and their numbers.
 
     Args:
-        names: pretrained, full, value, tradeoff, phases, cosine, paths, directions, annealed; by default all.
+        names: pretrained, full, value, tradeoff, phases, cosine, paths, directions, annealed, forgetting, hovering, clipping; by
+            default all.
         out: Folder for figures and numbers.
         prompts: Prompts drawn for each simulated point.
 
@@ -153,17 +181,17 @@ def gallery(*names: str, out: Path = Path("results/gallery"), prompts: Whole = 1
 
 @app.command
 def sweep(
-    spec: Path,
+    spec: Path | None = None,
     *,
-    out: Path,
+    out: Path | None = None,
     set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     dry_run: bool = False,
+    keys: bool = False,
     resume: bool = True,
+    extend: bool = False,
     seed_batch: str = "auto",
     shard: str | None = None,
-    coordinator: str | None = None,
-    num_processes: Whole | None = None,
-    process_id: Whole | None = None,
+    scheduler: str | None = None,
     save_params: bool = False,
     device: str = "default",
 ) -> int:
@@ -173,13 +201,13 @@ def sweep(
         spec: TOML file, or Python file that defines `spec`: axes, points and evaluation; see the folder experiments.
         out: Folder for the results.
         set: NAME=VALUE, in place of what the spec says; may be given several times.
+        keys: Print every key that a spec may have (with a spec also those of its own regimes), and run nothing.
         dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
         resume: Go on with the same sweep in the folder.
+        extend: Let the sweep in the folder grow by what of the spec it does not hold; what it holds beside that is kept.
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
-        shard: I/N, the part to work on; by default that of the SLURM job array, else all.
-        coordinator: HOST:PORT of process 0, where SLURM, Open MPI or a TPU pod do not tell.
-        num_processes: How many processes there are.
-        process_id: Which one this is.
+        shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
+        scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
         save_params: Keep trained parameters too.
         device: Platform to run on: default, cpu, gpu or tpu.
 
@@ -188,6 +216,10 @@ def sweep(
     """
     from lsa_jax import commands
 
+    if keys:
+        return commands.keys(spec)
+    if spec is None or out is None:
+        raise InputError("sweep needs a spec and --out FOLDER; --keys lists what a spec may say")
     if dry_run:
         return commands.dry_run(spec, set, device)
     return commands.sweep(
@@ -195,12 +227,29 @@ def sweep(
         out,
         overrides=set,
         resume=resume,
+        extend=extend,
         seed_batch=seed_batch,
         shard=shard,
-        distributed=(coordinator, num_processes, process_id),
+        scheduler=scheduler,
         save_params=save_params,
         device=device,
     )
+
+
+@app.command
+def merge(*folders: Path, out: Path) -> int:
+    """Copy what the folders of several sweeps hold into one, each cell once: 0 if nothing is missing, 75 if there is more to do.
+
+    Args:
+        folders: Folders of sweeps that measure alike; of what several hold the first one's is taken.
+        out: Folder to make.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.merge(folders, out)
 
 
 @app.command
@@ -233,6 +282,22 @@ def export(out: Path, *, format: str = "parquet", to: Path | None = None) -> int
     from lsa_jax import commands
 
     return commands.export(out, format, to)
+
+
+@app.command
+def report(out: Path, *, to: Path | None = None) -> int:
+    """Write one HTML page about a sweep that needs no other file: progress, figures and their numbers, spec, environment.
+
+    Args:
+        out: Folder of the sweep.
+        to: The file; by default report.html in the folder.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import commands
+
+    return commands.report(out, to)
 
 
 @app.command

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
-from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, results, run, spec, watching
+from lsa_jax.sweeps import chunks, cluster, compiled, estimate, extension, merging, plan, processes, results, run, spec, watching, worker
 from lsa_jax.sweeps.folder import MANIFEST, Folder
+from lsa_jax.sweeps.keys import ENTERS, spec_keys
+
+KEYS_WIDTH = 150
+"""Columns of the table of keys where it is not printed to a terminal."""
 
 
 def sweep(
@@ -18,9 +24,10 @@ def sweep(
     *,
     overrides: Sequence[str],
     resume: bool,
+    extend: bool,
     seed_batch: str,
     shard: str | None,
-    distributed: tuple[str | None, int | None, int | None],
+    scheduler: str | None,
     save_params: bool,
     device: str,
 ) -> int:
@@ -31,9 +38,10 @@ def sweep(
         out: folder of the results.
         overrides: `name=value` settings that come after the spec.
         resume: go on with the same sweep in the folder; else refuse a folder that holds one.
+        extend: let the sweep in the folder grow by what of the spec it does not hold.
         seed_batch: `auto`, or how many lineages to train at once.
         shard: I/N, the part to work on.
-        distributed: coordinator, number of processes and id of this process.
+        scheduler: address of a Dask scheduler, whose workers compute; None for this process.
         save_params: keep trained parameters.
         device: platform to run on.
 
@@ -46,20 +54,23 @@ def sweep(
     processes.spread_over_cores()
     read = spec.read(source, overrides)
     size = None if seed_batch == "auto" else int(whole(1)("seed_batch", checks.as_number("seed_batch", seed_batch)))
-    part = processes.read_share(shard)
+    share = processes.read_share(shard)
     if not resume and (out / MANIFEST).exists():
         raise InputError(f"{out} holds a sweep already: choose another --out, or leave out --no-resume to go on with it")
-    alone = shard is not None and distributed[0] is None
-    share = part if alone else processes.join(*distributed).within(part)
     errors = Console(stderr=True)
-    with watching.stop_signals() as stop, watching.reporting(errors, share) as report:
+    if extend:
+        for line in extension.changes(extension.effective(Folder(out.expanduser()), read, extend=True)):
+            errors.print(f"{watching.rank(share)}{line}", highlight=False, soft_wrap=True, markup=False)
+    with cluster.executor(scheduler) as executor, watching.stop_signals() as stop, watching.reporting(errors, share) as report:
         progress = run.run_sweep(
             read,
             out,
+            executor=executor,
             seed_batch=size,
             share=share,
             save_params=save_params,
             device=device,
+            extend=extend,
             report=report,
             stop=stop,
         )
@@ -97,12 +108,12 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]
     needed = max(size * estimate.bytes_a_lineage(group, read) for size, group in zip(sizes, groups, strict=True))
     trained = sum(len(group.lineages) * len(group.trainings) for group in groups)
-    with run.arithmetic(read):
+    with worker.arithmetic(read):
         programs = {compiled.programs_of(group, read, mesh).static for group in groups}
     took = sum(estimate.seconds(group, read, platform, devices) for group in groups)
     took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))
     cells, metrics = sum(group.num_cells for group in groups), 4 if read.simulation_prompts else 2
-    rows = cells * len(read.cosines) * len(read.evaluation_shots) * metrics
+    rows = cells * len(read.tests) * len(read.evaluation_shots) * metrics
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"cells             {cells} in {sum(len(group.lineages) for group in groups)} lineages; {trained} models to train")
     console.print(f"records           {rows}")
@@ -111,6 +122,44 @@ def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
     console.print(f"memory            about {needed / 2**20:.0f} MiB")
     console.print(f"time              very roughly {watching.duration(took)}")
     return exit_codes.DONE
+
+
+def keys(source: Path | None) -> int:
+    """Print every key that a spec may have: meaning, default and range.
+
+    Args:
+        source: a spec, whose own regimes may have keys too; None for the built-in ones.
+
+    Returns:
+        The exit code.
+    """
+    known = spec_keys(spec.read(source).family if source else None)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(width=KEYS_WIDTH, highlight=False)
+    for kind, words in ENTERS.items():
+        table = Table(title=words, title_justify="left")
+        for heading in ("key", "meaning", "default", "a value is"):
+            table.add_column(heading, overflow="fold")
+        for key in known:
+            if key.kind == kind:
+                table.add_row(*map(escape, (key.name, key.plain, key.default, key.values)))
+        console.print(table)
+    return exit_codes.DONE
+
+
+def merge(folders: Sequence[Path], out: Path) -> int:
+    """Copy what several sweeps hold into one folder.
+
+    Args:
+        folders: their folders.
+        out: the folder to make.
+
+    Returns:
+        The exit code.
+    """
+    there, total = merging.merge_sweeps(folders, out)
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"{out} holds {there} of {total} cells")
+    return exit_codes.DONE if there == total else exit_codes.INTERRUPTED_RESUMABLE
 
 
 def status(out: Path) -> int:
@@ -124,7 +173,7 @@ def status(out: Path) -> int:
     """
     folder = Folder(out)
     manifest = folder.manifest()
-    finished, damaged = folder.finished(manifest["digest"])
+    finished, damaged = folder.finished()
     failures = folder.failures()
     done, diverged, missed = chunks.total(finished).values()
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -185,4 +234,22 @@ def plot(out: Path, against: str | None, to: Path | None) -> int:
         if len(rows.drawn) < rows.total:
             console.print(f"{len(rows.drawn)} of {rows.total} combinations of {', '.join(rows.axes)} drawn; the numbers hold all")
         console.print(f"written: {folder / f'error_against_{axis}'}.pdf, .png and the numbers as .csv and .parquet")
+    return exit_codes.DONE
+
+
+def report(out: Path, to: Path | None) -> int:
+    """Write one page about a sweep.
+
+    Args:
+        out: folder of the sweep.
+        to: the file; by default `report.html` in the folder.
+
+    Returns:
+        The exit code.
+    """
+    from lsa_jax import report
+
+    path = (to or out / "report.html").expanduser()
+    report.save(out, path)
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"written: {path}")
     return exit_codes.DONE

@@ -12,11 +12,18 @@ from lsa_jax import checks, prompts
 from lsa_jax.attention import Forward, predict
 from lsa_jax.errors import InputError
 from lsa_jax.params import Params
+from lsa_jax.priors import TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression, require_same_dim
 from lsa_jax.squared_errors import Errors, chosen_sampler, prompt_errors
 
 ENTRIES_AT_ONCE = 2**20
 """Token entries held in memory at a time; bounds the memory, not the result."""
+
+TASK_STREAM = 2**31
+"""Stream of the tasks of prompts, of a key whose other streams draw the prompts."""
+
+Tasks = Real[ArrayLike, " dim"] | TaskPrior
+"""One task for all prompts, or a law from which each draws its own."""
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -39,7 +46,7 @@ def empirical_risk(
     key: Key[Array, ""],
     params: Any,
     problem: LinearRegression,
-    task: Real[ArrayLike, " dim"],
+    task: Tasks,
     num_shots: ArrayLike,
     num_prompts: int = 10_000,
     *,
@@ -49,7 +56,7 @@ def empirical_risk(
     model: Any = predict,
     quantiles: tuple[float, ...] = (),
 ) -> RiskEstimate:
-    """Estimate the n-shot error of a task by drawing prompts: the simulated twin of `population_risk`.
+    """Estimate the n-shot error of a task or a prior by drawing prompts: the simulated twin of `population_risk` and `prior_risk`.
 
     The `projected` sampler draws what the model sees of a context of Gaussian examples, in time independent of n: two projections of it for
     one head of linear attention, its Gram matrix for several heads or layers. It takes the label noise of the target as its known variance.
@@ -60,7 +67,7 @@ def empirical_risk(
         key: randomness.
         params: parameters of the model.
         problem: covariance of the covariates and label noise.
-        task: the regression vector θ.
+        task: the regression vector θ, or a prior from which every prompt draws its own.
         num_shots: number of examples, a whole number from 0 on, or `jnp.inf` with the projected sampler of one head; may be traced.
         num_prompts: independent prompts to average over, at least 2 (static).
         sampler: `projected` or `tokens`; by default the projected one where it is exact.
@@ -91,7 +98,10 @@ def empirical_risk(
     forward: Forward = getattr(model, "predict", model)
     if forward is predict:
         require_same_dim(params, problem)
-    task = checks.as_task("task", task, problem.dim)
+    if isinstance(task, TaskPrior):
+        require_prior_dim(task, problem.dim)
+    else:
+        task = checks.as_task("task", task, problem.dim)
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype)
     errors = chosen_sampler(sampler, model, covariates)
     count = checks.as_count("num_prompts", num_prompts, minimum=2)
@@ -117,7 +127,7 @@ def _estimate(
     key: Key[Array, ""],
     params: Any,
     problem: LinearRegression,
-    task: Float[Array, " dim"],
+    task: Tasks,
     num_shots: Float[Array, ""],
     num_prompts: int,
     at_once: int,
@@ -131,15 +141,12 @@ def _estimate(
 
     def draw(chunk_key: Key[Array, ""]) -> Float[Array, " at_once"]:
         if errors is not None:
-            return errors(chunk_key, params, problem, task[:, None], num_shots, at_once)
-        draw_prompt = functools.partial(
-            prompts.sample_prompt,
-            problem=problem,
-            task=task,
-            num_shots=num_shots,
-            max_shots=max_shots,
-            covariates=covariates,
-        )
+            return errors(chunk_key, params, problem, _tasks(chunk_key, task, at_once), num_shots, at_once)
+
+        def draw_prompt(key: Key[Array, ""]) -> prompts.Prompt:
+            own = _tasks(key, task, 1)[:, 0]
+            return prompts.sample_prompt(key, problem, own, num_shots, max_shots=max_shots, covariates=covariates)
+
         return prompt_errors(chunk_key, model, params, draw_prompt, at_once)
 
     def add_chunk(moments: tuple[Array, Array, Array], first: Array) -> tuple[tuple[Array, Array, Array], Array | None]:
@@ -154,9 +161,16 @@ def _estimate(
         square += chunk_square + shift**2 * count * chunk_count / total
         return (total, mean, square), drawn if levels else None
 
-    zero = jnp.zeros((), jnp.result_type(problem.root, task, *jax.tree.leaves(params)))
+    zero = jnp.zeros((), jnp.result_type(problem.root, *jax.tree.leaves((task, params))))
     starts = jnp.arange(0, num_prompts, at_once, dtype=jnp.uint32)
     (_, mean, square), drawn = jax.lax.scan(add_chunk, (zero, zero, zero), starts)
     error = jnp.sqrt(square / (num_prompts - 1) / num_prompts)
     found = None if drawn is None else jnp.quantile(drawn.ravel()[:num_prompts], jnp.array(levels, drawn.dtype))
     return RiskEstimate(mean=mean, standard_error=error, num_prompts=jnp.int32(num_prompts), quantiles=found)
+
+
+def _tasks(key: Key[Array, ""], task: Tasks, count: int) -> Float[Array, "dim #count"]:
+    """One column of the task of all prompts, or one for each of its own."""
+    if isinstance(task, TaskPrior):
+        return prompts.sample_tasks(jax.random.fold_in(key, TASK_STREAM), task, count)
+    return jnp.asarray(task)[:, None]

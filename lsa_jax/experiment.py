@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import chex
@@ -13,10 +14,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key
 from lsa_jax import models, objectives, optima, optimizers, prompts, training
 from lsa_jax.constraints import batches_for
 from lsa_jax.errors import InputError
-from lsa_jax.objectives import Inputs, Objective, Risk
+from lsa_jax.objectives import Inputs, Objective
 from lsa_jax.params import Params
 from lsa_jax.population import prior_risk
-from lsa_jax.priors import SpherePrior, TaskPrior
+from lsa_jax.priors import FiniteTasks, SpherePrior, TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import Given, Regime
 from lsa_jax.setting import Setting
@@ -24,7 +25,7 @@ from lsa_jax.setting import Setting
 INIT_STREAM, TASK_STREAM, POOL_STREAM, SIMULATION_STREAM, TRAINING_STREAM, DIRECTION_STREAM = 0, 1, 2, 3, 4, 9
 """Streams of a seed's key. A regime trains on `TRAINING_STREAM` plus its own number; 5, which would be that of directions, is nobody's."""
 
-BASELINE_STREAM = 2**31 - 1
+BASELINE_STREAM, TASK_POOL_STREAM = 2**31 - 1, 2**31 - 2
 
 ABOVE = 1.1
 """A loss above what it should be by this factor: pretraining has missed its minimum, fine-tuning has diverged."""
@@ -45,10 +46,14 @@ class Rows:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Lineage:
-    """What one seed starts from: the data law, the law of the pretraining tasks, its randomness, target task and fine-tuning examples."""
+    """What one seed starts from: the data law, the law of the pretraining tasks, its randomness, target task and fine-tuning examples.
+
+    Where the pretraining tasks are a pool, `law` is what they were drawn from; else the two are the same.
+    """
 
     problem: LinearRegression
     prior: TaskPrior
+    law: TaskPrior
     key: Key[Array, "*batch"]
     target_task: Float[Array, "*batch dim"]
     pool: prompts.Pool | None
@@ -62,7 +67,7 @@ def draw(
     Args:
         setting: its knobs, seed and noise among them.
         covariance: covariance of the covariates.
-        prior: law of the pretraining tasks.
+        prior: law of the pretraining tasks, or where `num_tasks` is finite of the tasks of their pool.
         target_task: the target task; by default one drawn uniformly from the unit sphere.
 
     Returns:
@@ -79,7 +84,11 @@ def draw(
     pool = None
     if setting.pool_size and setting.gradient == "sampled":
         pool = prompts.sample_pool(jax.random.fold_in(key, POOL_STREAM), problem, target_task, setting.pool_size)
-    return Lineage(problem=problem, prior=prior, key=key, target_task=target_task, pool=pool)
+    seen = prior
+    if math.isfinite(setting.num_tasks):
+        tasks = prompts.sample_tasks(jax.random.fold_in(key, TASK_POOL_STREAM), prior, int(setting.num_tasks))
+        seen = FiniteTasks(tasks=tasks.T)
+    return Lineage(problem=problem, prior=seen, law=prior, key=key, target_task=target_task, pool=pool)
 
 
 def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping[str, ArrayLike], rows: Rows = Rows()) -> Objective:
@@ -96,14 +105,18 @@ def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping
         The objective.
     """
     model, problem = setting.network, lineage.problem
+    prior, target, batch = lineage.prior, lineage.target_task, setting.batch_size
     if setting.gradient == "sampled":
-        prior_risk = objectives.fresh_prompts(problem, lineage.prior, setting.batch_size, max_shots=rows.prior, model=model)
+        prior_risk = objectives.fresh_prompts(problem, prior, batch, max_shots=rows.prior, model=model)
         if lineage.pool is None:
-            target_risk = objectives.fresh_prompts(problem, lineage.target_task, setting.batch_size, max_shots=rows.target, model=model)
+            target_risk = objectives.fresh_prompts(problem, target, batch, max_shots=rows.target, model=model)
         else:
-            target_risk = objectives.pooled_prompts(lineage.pool, setting.batch_size, max_shots=rows.target, model=model)
+            target_risk = objectives.pooled_prompts(lineage.pool, batch, max_shots=rows.target, model=model)
+        prior_distance = objectives.sampled_distance(problem, prior, batch, max_shots=rows.prior, model=model)
+        target_distance = objectives.sampled_distance(problem, target, batch, max_shots=rows.target, model=model)
     else:
-        prior_risk, target_risk = _exact(model, problem, lineage.prior), _exact(model, problem, lineage.target_task)
+        prior_risk, target_risk = (_exact(objectives.population_gradient, model, problem, tasks) for tasks in (prior, target))
+        prior_distance, target_distance = (_exact(objectives.exact_distance, model, problem, tasks) for tasks in (prior, target))
     inputs = Inputs(
         model=model,
         train=regime.train,
@@ -112,9 +125,11 @@ def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping
         pretraining_shots=setting.pretraining_shots,
         knobs=knobs,
         problem=problem,
-        prior=lineage.prior,
-        target_task=lineage.target_task,
-        batches=batches_for(setting.batch_size, setting.dim + 2) if setting.gradient == "sampled" else 1,
+        prior=prior,
+        target_task=target,
+        batches=batches_for(batch, setting.dim + 2) if setting.gradient == "sampled" else 1,
+        prior_distance=prior_distance,
+        target_distance=target_distance,
     )
     return regime.objective(inputs)
 
@@ -177,7 +192,7 @@ def pretrained_optimum(setting: Setting, problem: LinearRegression, prior: TaskP
     Args:
         setting: the knobs, of which the initialisation and the number of pretraining shots are used.
         problem: covariance of the covariates and label noise.
-        prior: law of the pretraining tasks, symmetric.
+        prior: law of the pretraining tasks, symmetric unless it is a pool of `num_tasks`; then it is the minimum at $v = e_y$.
 
     Returns:
         The parameters.
@@ -186,7 +201,13 @@ def pretrained_optimum(setting: Setting, problem: LinearRegression, prior: TaskP
         docs/theory.md, equations (12) and (14).
     """
     conserved = -problem.dim * (problem.dim + 2) * setting.init_std**2
-    return optima.balanced(optima.pretrained(problem, prior, setting.pretraining_shots), conserved)
+    return optima.balanced(_minimiser(setting, problem, prior), conserved)
+
+
+def _minimiser(setting: Setting, problem: LinearRegression, prior: TaskPrior) -> Params:
+    """The minimiser over all entries for the law of a setting, which is symmetric; for a pool that over Q at v = e_y."""
+    closed = optima.pretrained_slice if math.isfinite(setting.num_tasks) else optima.pretrained
+    return closed(problem, prior, setting.pretraining_shots)
 
 
 def given(setting: Setting, lineage: Lineage, fine_tuning_shots: ArrayLike, reached: Params | None = None) -> Given:
@@ -210,18 +231,18 @@ def above_minimum(setting: Setting, lineage: Lineage, pretrained: Params) -> Boo
         docs/theory.md, section on pretraining.
     """
     problem, prior, shots = lineage.problem, lineage.prior, setting.pretraining_shots
-    minimum = prior_risk(optima.pretrained(problem, prior, shots), problem, prior, shots)
+    minimum = prior_risk(_minimiser(setting, problem, prior), problem, prior, shots)
     return prior_risk(pretrained, problem, prior, shots) > ABOVE * minimum
 
 
-def _exact(model: models.Model, problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Risk:
-    """The exact risk, or where there is none what refuses it when a term asks for it."""
+def _exact(make: Callable[..., Any], model: models.Model, problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Any:
+    """The exact risk or distance, or where there is none what refuses it when a term asks for it."""
     try:
-        return objectives.population_gradient(problem, tasks, model=model)
+        return make(problem, tasks, model=model)
     except InputError as error:
         reason = str(error)
 
-        def refuse(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
+        def refuse(*given: Any) -> Float[Array, ""]:
             raise InputError(reason)
 
         return refuse
@@ -229,7 +250,8 @@ def _exact(model: models.Model, problem: LinearRegression, tasks: Float[Array, "
 
 def _rose(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping[str, ArrayLike], start: Any, end: Any) -> Bool[Array, ""]:
     """Whether the exact loss at the end of a run is above that at its start."""
-    exact = objective(dataclasses.replace(setting, gradient="population"), lineage, dataclasses.replace(regime, within=None), knobs)
+    plain = dataclasses.replace(regime, within=None, train=objectives.plain_set(regime.train))
+    exact = objective(dataclasses.replace(setting, gradient="population"), lineage, plain, knobs)
     aux = exact.prepare(lineage.key, start)
     return _above(lineage, *(exact.loss(lineage.key, params, 1.0, aux) for params in (start, end)))
 

@@ -22,11 +22,13 @@ class Check:
         function: of (name, value).
         whole: whether values are whole numbers.
         depth: how deep one value is nested: 0 for a number or a text, 1 for a vector, 2 for a matrix.
+        words: what a value must be.
     """
 
     function: Callable[[str, Any], Any]
     whole: bool = False
     depth: int = 0
+    words: str = ""
 
     def __call__(self, name: str, value: Any) -> Any:
         """Return what is stored."""
@@ -93,52 +95,56 @@ def declared(owner: Any) -> Mapping[str, Knob]:
 
 def choice(*choices: str) -> Check:
     """Return the check of a name."""
-    return Check(lambda name, value: checks.as_choice(name, str(value), choices))
+    return Check(lambda name, value: checks.as_choice(name, str(value), choices), words=f"one of {', '.join(choices)}")
 
 
 def flag() -> Check:
     """Return the check of a yes or no, which a text such as `true` may say."""
+    words = "true or false"
 
     def check(name: str, value: Any) -> bool:
         if str(value).lower() not in {"true", "false"}:
-            raise InputError(f"{name} is {value!r}; it must be true or false")
+            raise InputError(f"{name} is {value!r}; it must be {words}")
         return str(value).lower() == "true"
 
-    return Check(check)
+    return Check(check, words=words)
 
 
 def whole(minimum: int, maximum: int | float = math.inf) -> Check:
     """Return the check of a whole number."""
+    limit = f"at least {minimum}" if math.isinf(maximum) else f"from {minimum} to {maximum:.0f}"
+    words = f"a whole number, {limit}"
 
     def check(name: str, value: Any) -> int:
         if not _is_number(value) or not math.isfinite(value) or int(value) != value or not minimum <= value <= maximum:
-            limit = f"at least {minimum}" if math.isinf(maximum) else f"from {minimum} to {maximum:.0f}"
-            raise InputError(f"{name} is {value!r}; it must be a whole number, {limit}")
+            raise InputError(f"{name} is {value!r}; it must be {words}")
         return int(value)
 
-    return Check(check, whole=True)
+    return Check(check, whole=True, words=words)
 
 
 def shots(minimum: int) -> Check:
     """Return the check of a number of examples, infinity included."""
+    finite = whole(minimum)
 
     def check(name: str, value: Any) -> float:
-        return math.inf if value in (math.inf, "inf") else float(whole(minimum)(name, value))
+        return math.inf if value in (math.inf, "inf") else float(finite(name, value))
 
-    return Check(check, whole=True)
+    return Check(check, whole=True, words=f"{finite.words}, or inf")
 
 
 def real(minimum: float, *, above: bool = False, maximum: float = math.inf) -> Check:
     """Return the check of a finite real number."""
+    limit = f"{'above' if above else 'at least'} {minimum:g}" + ("" if math.isinf(maximum) else f" and at most {maximum:g}")
+    words = f"a finite number, {limit}"
 
     def check(name: str, value: Any) -> float:
         low = not _is_number(value) or value < minimum or (above and value == minimum)
         if low or not math.isfinite(value) or value > maximum:
-            limit = f"{'above' if above else 'at least'} {minimum:g}" + ("" if math.isinf(maximum) else f" and at most {maximum:g}")
-            raise InputError(f"{name} is {value!r}; it must be a finite number, {limit}")
+            raise InputError(f"{name} is {value!r}; it must be {words}")
         return float(value)
 
-    return Check(check)
+    return Check(check, words=words)
 
 
 def _is_number(value: Any) -> bool:

@@ -5,9 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import threefry_2x32
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
+
+from lsa_jax.threefry import is_default, random_words
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -34,11 +35,9 @@ def standard_normals(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLi
         [-0.205842, -0.205842]
     """
     dtype = jnp.dtype(dtype)
-    if dtype == jnp.float64 or str(jax.random.key_impl(key)) != "threefry2x32":
+    if dtype == jnp.float64 or not is_default(key):
         return jax.random.normal(key, shape, dtype)
-    size = int(np.prod(shape))
-    counts = jnp.concatenate([jnp.zeros(size, jnp.uint32), jnp.arange(size, dtype=jnp.uint32)])
-    upper = threefry_2x32(jax.random.key_data(key), counts)[:size].reshape(shape)
+    upper = random_words(key, int(np.prod(shape)))[0].reshape(shape)
     centred = jax.lax.bitcast_convert_type(upper ^ np.uint32(2**31), jnp.int32).astype(jnp.float32) / 2.0**31
     largest = np.nextafter(np.float32(1), np.float32(0))
     return (np.float32(2**0.5) * jax.scipy.special.erfinv(jnp.clip(centred, -largest, largest))).astype(dtype)

@@ -4,6 +4,7 @@ A difference, a multiple and a directional derivative of layers of linear attent
 gives them all. Derivation: docs/theory.md, equations (23) and (24).
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -99,6 +100,22 @@ def prediction_distance(
     require_same_dim(other, problem)
     shots = checks.as_shots("num_shots", num_shots, params.value.dtype)
     return _second_moment(_difference(params, other), problem, as_tasks(task_or_prior, problem), shots)
+
+
+def distance_function(problem: LinearRegression, tasks: Tasks) -> Callable[[LayerParams, LayerParams, ArrayLike], Float[Array, ""]]:
+    """Return `prediction_distance` as a function of (params, other, num_shots), what depends on the problem alone computed once.
+
+    For loops that evaluate many parameters on one problem; it checks nothing.
+
+    Args:
+        problem: covariance of the covariates and label noise.
+        tasks: one task, or a prior to average over.
+
+    Returns:
+        The function.
+    """
+    moment = second_moment_function(problem, tasks)
+    return lambda params, other, num_shots: moment(_difference(params, other), num_shots)
 
 
 def fisher(

@@ -42,6 +42,8 @@ def product(left: Left, right: Right) -> Product:
 def shared(matrix: Float[Array, "rows inner"], batch: Float[Array, "inner *rest"]) -> Float[Array, "rows *rest"]:
     """Multiply one matrix with everything that stands along the first axis of an array.
 
+    It is one product of two plain matrices, and so are its derivatives: of arrays with more axes XLA makes copies of other layout.
+
     Args:
         matrix: the matrix all elements of the batch share.
         batch: vectors or matrices, with or without a batch.
@@ -53,7 +55,30 @@ def shared(matrix: Float[Array, "rows inner"], batch: Float[Array, "inner *rest"
         >>> shared(2 * jnp.eye(2), jnp.ones((2, 3, 10))).shape
         (2, 3, 10)
     """
-    return jnp.tensordot(matrix, batch, 1, precision=precision.current())
+    flat = jnp.matmul(matrix, batch.reshape(len(batch), -1), precision=precision.current())
+    return flat.reshape(len(matrix), *batch.shape[1:])
+
+
+def gram(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows batch"]:
+    """Multiply matrices with their own transposes, row by row.
+
+    On a CPU the rows are computed in a loop, whose result XLA stores; otherwise it computes them again in everything that reads them.
+
+    Args:
+        factor: the matrices R, with a batch in the last axis.
+
+    Returns:
+        R R' of each.
+
+    Example:
+        >>> gram(jnp.ones((2, 3, 10)))[:, :, 0].tolist()
+        [[3.0, 3.0], [3.0, 3.0]]
+    """
+
+    def one(row: Float[Array, "columns batch"]) -> Float[Array, "rows batch"]:
+        return sum((row[index][None] * factor[:, index] for index in range(1, len(row))), row[0][None] * factor[:, 0])
+
+    return jax.lax.map(one, factor) if jax.default_backend() == "cpu" else jax.vmap(one)(factor)
 
 
 def _written_out(left: Left, right: Right) -> Product:

@@ -19,17 +19,23 @@ GRADIENTS = ("population", "sampled", "closed_form")
 LARGEST_SEED = 2**32 - 1
 
 
-def text_or(kind: str, depth: int) -> Check:
+NAMED_MODEL = "a name such as 'linear', FILE.py:NAME, or a model"
+BASELINES = "one of zero, averaging, least_squares, ridge, pool_mean, descent_K, preconditioned_descent_K"
+TASK = "'random', or d numbers separated by commas"
+
+
+def text_or(kind: str, depth: int, example: str) -> Check:
     """Return the check of a law: a text, whose dimension is checked when it is known, or arrays or an object in its place."""
+    words = f"a text such as {example!r}, or arrays"
 
     def check(name: str, value: Any) -> str | Given:
         if isinstance(value, str):
             return value
         if value is None or isinstance(value, bool | int | float):
-            raise InputError(f"{name} is {value!r}; it must be a text such as {SETTING[name].default!r}, or arrays")
+            raise InputError(f"{name} is {value!r}; it must be {words}")
         return given(kind, value)
 
-    return Check(check, depth=depth)
+    return Check(check, depth=depth, words=words)
 
 
 def named_model(name: str, value: Any) -> str | Given:
@@ -37,7 +43,7 @@ def named_model(name: str, value: Any) -> str | Given:
     if isinstance(value, str | Given):
         return value
     if not isinstance(getattr(value, "name", None), str):
-        raise InputError(f"{name} is a {type(value).__name__}; it must be a name such as 'linear', FILE.py:NAME, or a model")
+        raise InputError(f"{name} is a {type(value).__name__}; it must be {NAMED_MODEL}")
     return Given(label=value.name, value=value)
 
 
@@ -49,10 +55,15 @@ def task(name: str, value: Any) -> str | tuple[float, ...]:
     try:
         found = tuple(float(entry) for entry in entries)
     except (TypeError, ValueError):
-        raise InputError(f"{name} is {value!r}; it must be 'random', or d numbers separated by commas") from None
+        raise InputError(f"{name} is {value!r}; it must be {TASK}") from None
     if not all(map(math.isfinite, found)) or not any(found):
         raise InputError(f"{name} is {value!r}; its entries must be finite, one at least not 0")
     return found
+
+
+def baseline_name(name: str, value: Any) -> str:
+    """Check the name of an estimator."""
+    return estimators.baseline(str(value)).name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +71,7 @@ class Setting:
     """What determines one trained model but for its regime and its branch knobs. In a compiled program the traced fields hold tracers."""
 
     dim: int = knob(5, whole(1), "static", "dimension $d$", symbol="$d$")
-    model: Any = knob("linear", Check(named_model), "static", "model")
+    model: Any = knob("linear", Check(named_model, words=NAMED_MODEL), "static", "model")
     layers: int = knob(1, whole(1), "static", "layers")
     heads: int = knob(1, whole(1), "static", "heads a layer")
     attention: str = knob("linear", choice(*ATTENTIONS), "static", "attention")
@@ -74,9 +85,14 @@ class Setting:
     optimizer: str = knob("sgd", choice(*OPTIMIZERS), "static", "optimiser")
     decay: str = knob("linear", choice(*DECAYS), "static", "shape of the learning-rate decay")
     clip_norm: float = knob(1.0, real(0.0), "static", "global norm to which gradients are clipped; 0 for none")
-    covariance: Any = knob("isotropic", text_or("matrix", 2), "shared", r"covariance $\Sigma$ of the covariates", symbol=r"$\Sigma$")
-    prior: Any = knob("sphere", text_or("prior", 3), "shared", "law of the pretraining tasks")
-    target_task: Any = knob("random", Check(task, depth=1), "shared", r"target task $\theta_0$: random on the unit sphere, or its entries")
+    num_tasks: float = knob(math.inf, shots(1), "static", "pretraining tasks: a pool drawn from the prior; inf for the prior", symbol="$M$")
+    covariance: Any = knob(
+        "isotropic", text_or("matrix", 2, "isotropic"), "shared", r"covariance $\Sigma$ of the covariates", symbol=r"$\Sigma$"
+    )
+    prior: Any = knob("sphere", text_or("prior", 3, "sphere"), "shared", "law of the pretraining tasks")
+    target_task: Any = knob(
+        "random", Check(task, depth=1, words=TASK), "shared", r"target task $\theta_0$: random on the unit sphere, or its entries"
+    )
     pretraining_shots: ArrayLike = knob(20.0, shots(1), "traced", "pretraining shots $m$", symbol="$m$")
     noise_std: ArrayLike = knob(0.1**0.5, real(0.0), "traced", r"noise $\sigma$", symbol=r"$\sigma$")
     learning_rate: ArrayLike = knob(0.01, real(0.0, above=True), "traced", "learning rate")
@@ -104,7 +120,7 @@ class Evaluation:
     simulation_prompts: int = knob(0, whole(0), "sweep", "prompts that simulate each error beside the exact one; 0 for none")
     simulation_shots: Any = knob((), shots(0), "sweep", "numbers of shots at which errors are simulated; empty for all")
     simulation_quantiles: Any = knob((), real(0.0, maximum=1.0), "sweep", "levels of quantiles of squared errors over simulated prompts")
-    baselines: Any = knob((), Check(lambda name, value: estimators.baseline(str(value)).name), "sweep", "estimators beside the models")
+    baselines: Any = knob((), Check(baseline_name, words=BASELINES), "sweep", "estimators beside the models")
     dtype: str = knob("float32", choice("float32", "float64"), "sweep", "floating type")
     matmul_precision: str = knob("highest", choice("highest", "high", "default"), "sweep", "precision of matrix products")
 
@@ -131,6 +147,9 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
     return tuple(name for name, one in SETTING.items() if one.kind in kinds)
 
 
+LETTERS = {r"\theta_0": "θ₀", r"\sigma": "σ", r"\Sigma": "Σ", r"n_\mathrm{ft}": "n_ft", "$": ""}
+"""What stands for the TeX of labels in plain text."""
+
 SHAPE = ("layers", "heads", "attention", "query_key", "mlp", "norm")
 """Knobs that say the shape of a transformer."""
 
@@ -152,6 +171,13 @@ def label_of(name: str) -> str:
     """
     known = _known().get(name)
     return known.label if known else name.replace("_", " ")
+
+
+def plain(label: str) -> str:
+    """Return the words for a knob without TeX, for where none is drawn."""
+    for written, letter in LETTERS.items():
+        label = label.replace(written, letter)
+    return label
 
 
 def symbol_of(name: str) -> str:

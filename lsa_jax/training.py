@@ -78,7 +78,7 @@ def stride_for(steps: int) -> int:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class State:
-    """What a run carries from step to step."""
+    """What a run carries from step to step; `params` are what its steps move, see `Objective.enter`."""
 
     step: Int[Array, "*batch"]
     params: Any
@@ -140,7 +140,7 @@ def train(
 
     state = start(key, objective, params, optimizer, settings)
     state, history = jax.lax.scan(advance_one, state, length=settings.num_records)
-    return finish(settings, state, history)
+    return finish(objective, settings, state, history)
 
 
 def start(
@@ -162,14 +162,14 @@ def start(
     Returns:
         The state.
     """
-    with jax.numpy_dtype_promotion("standard"):
-        optimizer_state = _restricted(objective, optimizer).init(params)
     average = params if settings.average_last else None
-    aux = objective.prepare(key, params)
-    loss = jax.eval_shape(objective.loss, key, params, jnp.zeros(()), aux)
+    aux, moving = objective.prepare(key, params), objective.enter(key, params)
+    with jax.numpy_dtype_promotion("standard"):
+        optimizer_state = _restricted(objective, optimizer).init(moving)
+    loss = jax.eval_shape(objective.loss, key, moving, jnp.zeros(()), aux)
     return State(
         step=jnp.zeros((), jnp.int32),
-        params=params,
+        params=moving,
         optimizer=optimizer_state,
         aux=aux,
         average=average,
@@ -211,7 +211,7 @@ def advance(
         average = None
         if state.average is not None:
             rate = 1 / jnp.maximum(state.step + 1 - settings.average_from, 1).astype(loss.dtype)
-            average = jax.tree.map(lambda old, new: old + rate * (new - old), state.average, params)
+            average = jax.tree.map(lambda old, new: old + rate * (new - old), state.average, objective.leave(params, state.aux))
         following = State(
             step=state.step + 1,
             params=params,
@@ -227,10 +227,11 @@ def advance(
     return state, jnp.mean(losses)
 
 
-def finish(settings: Settings, state: State, history: Float[Array, " records"]) -> Trained:
+def finish(objective: Objective, settings: Settings, state: State, history: Float[Array, " records"]) -> Trained:
     """Return the outcome of a run from its last state.
 
     Args:
+        objective: what was minimised.
         settings: number of steps and what is kept.
         state: the last state.
         history: the recorded losses.
@@ -238,7 +239,7 @@ def finish(settings: Settings, state: State, history: Float[Array, " records"]) 
     Returns:
         The outcome.
     """
-    params = state.average if settings.average_last else state.params
+    params = state.average if settings.average_last else objective.leave(state.params, state.aux)
     finite = all_finite((history, params))
     diverged = ~finite | (history[-1] > DIVERGENCE_FACTOR * state.first_loss)
     return Trained(params=params, first_loss=state.first_loss, history=history, diverged=diverged)

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 import lsa_jax as lsa
-from lsa_jax import evaluation, objectives, optima, prompts
+from lsa_jax import dynamics, evaluation, objectives, optima, prompts, proportional
+from lsa_jax.sweeps import cluster
 
 KEY = jax.random.key(0)
 PROBLEM = lsa.LinearRegression(covariance=np.eye(3), noise_std=0.5)
 PARAMS = lsa.Params(value=np.eye(5), query_key=np.eye(5))
 TASK = np.ones(3)
 SPHERE = lsa.SpherePrior(dim=3)
+PRETRAINED = optima.pretrained(PROBLEM, SPHERE, 20)
 
 CASES: dict[str, tuple[Callable[[], object], str]] = {
     "covariance not square": (
@@ -192,6 +194,14 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: objectives.fresh_prompts(PROBLEM, SPHERE, 0),
         "batch_size is 0; it must be a whole number, at least 1",
     ),
+    "address of a scheduler": (
+        lambda: cluster.executor("localhost:8786").__enter__(),
+        "--scheduler got 'localhost:8786'; it must be tcp://HOST:PORT as `dask scheduler` prints it",
+    ),
+    "one folder to merge": (
+        lambda: lsa.merge_sweeps(["sweep"], "out"),
+        "merge got 1 folders; it takes two at least",
+    ),
     "unknown covariance": (
         lambda: lsa.covariances.from_text("powerlaw:1", 3),
         "unknown covariance 'powerlaw'.*Did you mean 'power_law'",
@@ -205,7 +215,62 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         "power_law exponent is 'a'; it must be a number",
     ),
     "eigenvalue zero": (lambda: lsa.covariances.diagonal(np.array([1.0, 0.0])), "covariance is not positive definite"),
+    "training on covariates of two variances": (
+        lambda: dynamics.largest_rate(lsa.LinearRegression(covariance=np.diag([1.0, 2.0, 1.0]), noise_std=0.1), 1.0, 8),
+        "the covariance is not a multiple of the identity, .*pass an isotropic problem",
+    ),
+    "momentum 1": (lambda: dynamics.largest_rate(PROBLEM, 1.0, 8, momentum=1.0), "momentum is 1; it must be below 1"),
+    "batch of less than one": (lambda: dynamics.largest_rate(PROBLEM, 1.0, 0.5), "batch_size is 0.5; it must be a whole number"),
+    "rate zero": (
+        lambda: dynamics.stationary_excess(PROBLEM, TASK, 1.0, 0.0, 8),
+        "learning_rate is 0; it must not be zero",
+    ),
+    "clipping to nothing": (lambda: dynamics.clipped_fixed_point(PROBLEM, TASK, 1.0, 0.0), "clip_norm is 0; it must not be zero"),
+    "flow from a start that is not pretrained": (
+        lambda: dynamics.full_tuning(PROBLEM, TASK, PARAMS.replace(query_key=np.ones((5, 5))), np.ones(1)),
+        "start is not zero but for .*start from optima.pretrained",
+    ),
+    "times that fall": (
+        lambda: dynamics.full_tuning(PROBLEM, TASK, PRETRAINED, np.array([1.0, 0.5])),
+        "times are negative or not increasing",
+    ),
+    "all of the worth lost": (
+        lambda: dynamics.forgetting_time(PROBLEM, SPHERE, TASK, PRETRAINED, 20, share=1.0),
+        "share is 1; it must be above 0 and below 1",
+    ),
+    "nothing to lose": (
+        lambda: dynamics.forgetting_time(PROBLEM, SPHERE, TASK, PRETRAINED.replace(value=-PRETRAINED.value), 20),
+        "examples are worth nothing to the start",
+    ),
     "unknown prior": (lambda: lsa.priors.from_text("spere", 3), "unknown prior 'spere'.*Did you mean 'sphere'"),
+    "slice of the wrong dimension": (
+        lambda: optima.pretrained_slice(PROBLEM, lsa.SpherePrior(dim=2), 20),
+        "prior has dim 2 but the problem has dim 3",
+    ),
+    "slice at 0 shots": (
+        lambda: optima.pretrained_slice(PROBLEM, SPHERE, 0),
+        "num_shots is 0; it must be a whole number, at least 1",
+    ),
+    "no rounds": (
+        lambda: optima.alternating(PARAMS, PROBLEM, SPHERE, 20, 0),
+        "num_rounds is 0; it must be a whole number, at least 1",
+    ),
+    "no tasks a dimension": (
+        lambda: proportional.pool_errors(10.0, 0.0, 0.1),
+        "pool_ratio is 0.0; it must be one number above 0, or infinity",
+    ),
+    "too few prompts a squared dimension": (
+        lambda: proportional.pool_errors(10.0, 0.6, 0.1, 1.0),
+        "prompt_ratio is 1.0; it must be one number above 1, or infinity",
+    ),
+    "label sums of infinitely many examples": (
+        lambda: prompts.sample_label_sums(KEY, PROBLEM, np.ones((3, 2)), np.inf),
+        "num_shots is infinite; sums are drawn over a finite number of examples",
+    ),
+    "fewer prompts than unknowns": (
+        lambda: lsa.prompt_ridge(KEY, PROBLEM, SPHERE, 20, 12),
+        "num_prompts is 12, no more than the 12 unknowns: draw more, or set a penalty above 0",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from lsa_jax.comparison import command, experiment, fronts
 from lsa_jax.comparison.experiment import SHAPES, spec_of
 from lsa_jax.comparison.run import Outcome, compare
 from lsa_jax.models.transformer_params import TransformerParams
-from lsa_jax.models.zero_shot import zero_shot_risk
+from lsa_jax.models.zero_shot import zero_shot_risks
 from lsa_jax.plotting import comparison as figures
 from lsa_jax.reproduce.command import wide_console
 from lsa_jax.reproduce.settings import PRESETS, Settings, default_out
@@ -65,7 +65,7 @@ def test_zero_shot_errors_are_exact(run: tuple[Path, Outcome]) -> None:
         params = TransformerParams(**{
             leaf: jnp.asarray(arrays[f"{leaf} zero_shot_value 0.01"][place]) for leaf in ("value", "query", "key")
         })
-        found.append(float(zero_shot_risk(model, params, problem, jnp.asarray(arrays["target_task"][place]))))
+        found.append(float(zero_shot_risks(model, params, problem, jnp.asarray(arrays["target_task"])[place : place + 1])[0]))
     row = outcome.fronts[
         (outcome.fronts["shape"] == "(2, 2)") & (outcome.fronts["regime"] == "zero_shot_value") & (outcome.fronts["rate"] == 0.01)
     ]

@@ -163,6 +163,28 @@ def test_pool_is_the_mean_over_its_tasks() -> None:
     alone = [population_risk(model, params, PROBLEM, task, jnp.inf) for task in tasks]
     pooled = prior_risk(model, params, PROBLEM, lsa.FiniteTasks(tasks=tasks), jnp.inf)
     np.testing.assert_allclose(pooled, np.mean(alone), rtol=1e-12)
+    without = [population_risk(model, params, PROBLEM, task, 0) for task in tasks]
+    np.testing.assert_allclose(prior_risk(model, params, PROBLEM, lsa.FiniteTasks(tasks=tasks), 0), np.mean(without), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_model_that_sees_one_direction_of_five_has_the_error_of_one_dimension() -> None:
+    one, dim = lsa.Transformer(3, 1), 5
+    params = drawn(one, 13, dim=1)
+    direction, task = jnp.arange(1.0, dim + 1) / 55**0.5, jnp.ones(dim)
+    seen = jnp.zeros((3, dim + 2)).at[0, 0].set(1).at[1, 1:-1].set(direction).at[2, -1].set(1)
+    wide = jax.tree.map(lambda leaf: jnp.einsum("ia,lhij,jb->lhab", seen, leaf, seen), params)
+    narrow = float(population_risk(one, params, lsa.LinearRegression(covariance=jnp.eye(1), noise_std=0.5), task @ direction[:, None], 0))
+    rest = float(task @ task - (task @ direction) ** 2)
+    exact = population_risk(one, wide, lsa.LinearRegression(covariance=jnp.eye(dim), noise_std=0.5), task, 0)
+    assert float(exact) == pytest.approx(narrow + rest, rel=1e-10)
+
+
+def test_zero_shot_error_of_a_masked_query_is_that_of_predicting_nothing() -> None:
+    for attention in ("linear", "softmax"):
+        model = lsa.Transformer(2, 1, attention, query_attends=False)
+        nothing = float(TASK @ PROBLEM.root @ PROBLEM.root.T @ TASK + PROBLEM.noise_std**2)
+        assert float(population_risk(model, drawn(model, 15), PROBLEM, TASK, 0)) == pytest.approx(nothing, rel=1e-12)
 
 
 def test_what_is_not_exact_is_refused_with_what_is() -> None:

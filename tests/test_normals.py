@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import lsa_jax as lsa
-from lsa_jax import covariances, normals, prompts
+from lsa_jax import covariances, normals, prompts, threefry
 from lsa_jax.normals import standard_normals
 
 KEY = jax.random.key(3)
@@ -73,12 +73,33 @@ def test_draws_in_float32_are_standard_normal() -> None:
 
 
 def test_the_most_extreme_bits_give_finite_normals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normals, "threefry_2x32", lambda key, counts: jnp.array([0, 2**32 - 1, 0, 0], jnp.uint32))
+    words = jnp.array([0, 2**32 - 1], jnp.uint32)
+    monkeypatch.setattr(normals, "random_words", lambda key, size: (words, words))
     low, high = np.asarray(standard_normals(KEY, (2,), jnp.float32))
     assert low == -high
     assert 5 < high < 6
 
 
+def on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose what is done where the processor is not a CPU."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 7), (50_000,)])
+def test_the_bits_of_a_cpu_are_those_of_jax(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    size = int(np.prod(shape))
+    drawn = threefry.random_words(KEY, size)
+    least = float(np.nextafter(np.float32(-1), np.float32(0)))
+    numbers = threefry.uniforms(KEY, shape, jnp.float32, least)
+    np.testing.assert_array_equal(numbers, jax.random.uniform(KEY, shape, jnp.float32, least, 1.0))
+    wide = (np.asarray(drawn[0], np.uint64) << np.uint64(32)) | np.asarray(drawn[1], np.uint64)
+    np.testing.assert_array_equal(wide, jax.random.bits(KEY, (size,), jnp.uint64))
+    on_an_accelerator(monkeypatch)
+    np.testing.assert_array_equal(threefry.random_words(KEY, size), drawn)
+    np.testing.assert_array_equal(threefry.uniforms(KEY, shape, jnp.float32, least), numbers)
+
+
 def test_keys_of_another_kind_are_drawn_from_as_jax_does() -> None:
     key = jax.random.key(0, impl="rbg")
     np.testing.assert_array_equal(standard_normals(key, (5,), jnp.float32), jax.random.normal(key, (5,), jnp.float32))
+    np.testing.assert_array_equal(threefry.uniforms(key, (5,), jnp.float32, 0.5), jax.random.uniform(key, (5,), jnp.float32, 0.5, 1.0))

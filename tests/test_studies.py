@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from lsa_jax.plotting import families, studies
 from lsa_jax.plotting.style import TITLES
-from lsa_jax.studies import command, published, setting, tasks, tradeoffs, trajectories
+from lsa_jax.plotting.training import plot_forgetting
+from lsa_jax.studies import command, published, setting, tasks, tradeoffs, training, trajectories
 
 PROMPTS = 20_000
 
@@ -130,6 +131,41 @@ def test_models_trained_on_samples_are_near_the_optima() -> None:
     trained = models[models["kind"] == "trained"].groupby("name")[["zero_shot", "target", "unseen"]].mean()
     assert (models["kind"] == "trained").sum() == 4 * tradeoffs.SEEDS
     np.testing.assert_allclose(trained, optima.loc[trained.index, trained.columns], rtol=0.1)
+
+
+def test_forgetting_starts_free_and_ends_with_the_worth_of_examples_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RUNS", 2), ("LOOKS", (2, 5)), ("BATCH", 8)):
+        monkeypatch.setattr(training, name, value)
+    table = computed("forgetting")
+    flow, value_only, trained = (table[table["kind"] == kind] for kind in ("flow", "value", "trained"))
+    assert flow["zero_shot"].iloc[-1] == pytest.approx(0.1, abs=1e-6)
+    assert value_only["zero_shot"].iloc[-1] == pytest.approx(0.3222222222)
+    later = flow["time"] > table["lost"].iloc[0]
+    assert flow["prior"][~later].iloc[-1] < (1.1 + flow["prior"].iloc[0]) / 2 < flow["prior"][later].iloc[0]
+    price = np.interp(value_only["zero_shot"], flow["zero_shot"][::-1], flow["prior"][::-1])
+    np.testing.assert_allclose(price, value_only["prior"], atol=2e-3)
+    assert len(trained) == 4
+    assert len(plot_forgetting(table).axes) == 2
+
+
+@pytest.mark.slow
+def test_simulated_descent_hovers_at_the_exact_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "BATCHES", (8, 512))
+    curves = computed("hovering")
+    assert_points_on_curves(curves)
+    for _, line in curves.groupby("line"):
+        assert (np.diff(line["y"]) > 0).all()
+        assert line["x"].max() < line["mark"].iloc[0]
+
+
+@pytest.mark.slow
+def test_training_with_clipping_ends_where_clipped_gradients_vanish(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("NORMS", (1.0,)), ("CLIPPED_BATCHES", (1, 16)), ("TRAINED_BATCHES", (16,))):
+        monkeypatch.setattr(training, name, value)
+    curves = computed("clipping").set_index("x")
+    assert curves["y"][1] == pytest.approx(1.9249, abs=1e-4)
+    assert curves["y"][16] == pytest.approx(1.2203, abs=0.01)
+    assert abs(curves["simulated"][16] - curves["y"][16]) < 5 * curves["standard_error"][16]
 
 
 def test_the_command_writes_figure_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

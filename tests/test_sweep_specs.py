@@ -222,10 +222,9 @@ def test_processes_are_found_from_the_environment() -> None:
     with pytest.raises(ValueError, match="SLURM_ARRAY_TASK_"):
         processes.read_share(None, {"SLURM_ARRAY_TASK_ID": "3"})
     assert processes.read_share(None, {}) == Share()
-    assert processes.launched_together({"SLURM_STEP_NUM_TASKS": "2"})
-    assert processes.launched_together({"OMPI_COMM_WORLD_SIZE": "4"})
-    assert not processes.launched_together({"SLURM_STEP_NUM_TASKS": "1"})
-    with pytest.raises(ValueError, match="together, or none of them"):
-        processes.join("localhost:1234")
-    with pytest.raises(ValueError, match="shard is 2/2"):
-        processes.join("localhost:1234", 2, 2)
+    assert processes.read_share(None, {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}) == Share(1, 2)
+    assert processes.read_share(None, {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}) == Share()
+    assert processes.read_share(None, {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}) == Share(3, 4)
+    assert processes.read_share(None, {"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "a,b"}) == Share(1, 2)
+    assert processes.read_share(None, {"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}) == Share()
+    assert processes.read_share(None, {**array, "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}) == Share(7, 10)

@@ -228,7 +228,7 @@ def test_start_advance_finish_are_the_pieces_of_train(published: Published) -> N
     for _ in range(settings.num_records):
         state, loss = training.advance(key, objective, optimizer, settings, state)
         losses.append(loss)
-    pieces = training.finish(settings, state, jnp.stack(losses))
+    pieces = training.finish(objective, settings, state, jnp.stack(losses))
     whole = training.train(key, objective, params, optimizer, settings)
     for piece, part in zip(jax.tree.leaves(pieces), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(piece, part, rtol=1e-9)

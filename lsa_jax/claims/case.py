@@ -61,6 +61,10 @@ class Case:
         """The floor of every error."""
         return float(self.problem.noise_std**2)
 
+    def isotropic(self) -> "Case":
+        """Return the case with covariance I in place of its own."""
+        return dataclasses.replace(self, problem=LinearRegression(jnp.eye(self.settings.dim), self.problem.noise_std))
+
     def key(self, *tags: int) -> Key[Array, ""]:
         """Return the randomness of one simulation."""
         key = jax.random.fold_in(jax.random.key(self.settings.seed), SIMULATION_STREAM)

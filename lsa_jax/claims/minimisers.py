@@ -138,13 +138,14 @@ def where_full_ends(case: Case) -> list[Finding]:
     ]
 
 
-def flow(case: Case, zero_shot: Callable[[P], Float[Array, ""]], start: P) -> P | None:
-    """Follow gradient flow on a zero-shot error until it is at its minimum, the label noise.
+def flow(case: Case, zero_shot: Callable[[P], Float[Array, ""]], start: P, end: float | None = None) -> P | None:
+    """Follow gradient flow on a zero-shot error until a time, or until it is at its minimum, the label noise.
 
     Args:
         case: where to check.
         zero_shot: the error, a function of what moves.
         start: where it starts.
+        end: the time; None for the minimum.
 
     Returns:
         Where it ends; None if that takes too long.
@@ -157,14 +158,15 @@ def flow(case: Case, zero_shot: Callable[[P], Float[Array, ""]], start: P) -> P 
         return float(loss(entries)) - case.noise_variance - ARRIVED * case.size
 
     arrived.terminal = True  # ty: ignore[missing-attribute]
+    longest = LONGEST_FLOW / float(jnp.linalg.eigvalsh(case.problem.covariance)[0]) ** 2
     path = scipy.integrate.solve_ivp(
         lambda _, entries: -np.asarray(slope(entries)),
-        (0, LONGEST_FLOW / float(jnp.linalg.eigvalsh(case.problem.covariance)[0]) ** 2),
+        (0, longest if end is None else end),
         np.asarray(flat),
         method="LSODA",
         jac=lambda _, entries: -np.asarray(curvature(entries)),
-        events=arrived,
+        events=arrived if end is None else None,
         rtol=1e-10,
         atol=1e-12,
     )
-    return unravel(jnp.asarray(path.y[:, -1])) if path.status == 1 else None
+    return unravel(jnp.asarray(path.y[:, -1])) if path.status == (end is None) else None

@@ -176,15 +176,29 @@ def _published_optimiser(case: Case) -> Sensitivity:
 
 def _clipping(case: Case) -> list[Sensitivity]:
     """Sampled gradients clipped by their norm: where value-only training ends, at each batch size and threshold."""
-    best = optima.value(case.pretrained(), case.problem, case.target_task)
     found = []
     for index, (batch_size, clip_norm) in enumerate(CLIPPED):
-        keys = jax.random.split(case.key(1630 + index), REDRAWN)
-        along = np.asarray(jax.jit(jax.vmap(functools.partial(_sampled_end, case, best, batch_size, clip_norm)))(keys))
-        name = f"gradients clipped to norm {clip_norm:g}"
-        deviation = float(along.std(ddof=1) / REDRAWN**0.5)
-        found.append(Sensitivity(f"{name}, batch {batch_size}", "v_x of value along its optimum", 1.0, float(along.mean()), deviation))
+        name = f"gradients clipped to norm {clip_norm:g}, batch {batch_size}"
+        found.append(Sensitivity(name, "v_x of value along its optimum", 1.0, *clipped_end(case, 1630 + index, batch_size, clip_norm)))
     return found
+
+
+def clipped_end(case: Case, tag: int, batch_size: int, clip_norm: float) -> tuple[float, float]:
+    """Train the value matrix from its optimum on sampled gradients clipped by their norm, with the published optimiser at a falling rate.
+
+    Args:
+        case: the setting.
+        tag: the stream of randomness.
+        batch_size: prompts a step.
+        clip_norm: the norm.
+
+    Returns:
+        Component of v_x along its optimum, in units of it, at the end: the mean over independent runs and its standard error.
+    """
+    best = optima.value(case.pretrained(), case.problem, case.target_task)
+    keys = jax.random.split(case.key(tag), REDRAWN)
+    along = np.asarray(jax.jit(jax.vmap(functools.partial(_sampled_end, case, best, batch_size, clip_norm)))(keys))
+    return float(along.mean()), float(along.std(ddof=1) / REDRAWN**0.5)
 
 
 def _sampled_end(case: Case, start: Params, batch_size: int, clip_norm: float, key: Key[Array, ""]) -> Float[Array, ""]:
@@ -209,7 +223,9 @@ def fine_tuned(case: Case, start: Params, regime: str, steps: int) -> Params:
         The trained parameters.
     """
     setting = Setting(dim=case.settings.dim, steps=steps, decay="constant", learning_rate=PUBLISHED_RATE, seed=case.settings.seed)
-    lineage = Lineage(problem=case.problem, prior=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None)
+    lineage = Lineage(
+        problem=case.problem, prior=case.prior, law=case.prior, key=jax.random.key(setting.seed), target_task=case.target_task, pool=None
+    )
     records = experiment.schedule(setting.steps).num_records
     parent = training.Trained(params=start, first_loss=jnp.zeros(()), history=jnp.zeros(records), diverged=jnp.zeros((), bool))
     known = {"fine_tuning_shots": case.settings.shots}

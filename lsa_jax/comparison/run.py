@@ -90,7 +90,7 @@ def compare(
     store.claim_folder(out, told, force=force, files=FILES)
     run.run_sweep(read, out / SWEEP, save_params=True, device=settings.device, report=report)
     chunks = _trained(out / SWEEP, groups)
-    with jax.enable_x64(settings.dtype == "float64"):
+    with jax.enable_x64(True):
         exact = exact_zero_shots(chunks, read)
     errors = fronts.errors(pd.concat([results.load(out / SWEEP).frame, exact], ignore_index=True))
     outcome = Outcome(

@@ -1,4 +1,7 @@
-"""Exact zero-shot errors of the trained transformers of a comparison, from their stored parameters."""
+"""Exact zero-shot errors of the trained transformers of a comparison, from their stored parameters.
+
+In float64 whatever the training was in: far from the origin polynomials of degree 27 leave the range of float32.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,20 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jaxtyping import ArrayLike
 
 from lsa_jax.comparison.fronts import shape_of
 from lsa_jax.models import Transformer
 from lsa_jax.models.transformer_params import TransformerParams
-from lsa_jax.models.zero_shot import is_affordable, zero_shot_risk
+from lsa_jax.models.zero_shot import is_affordable, zero_shot_risks
 from lsa_jax.problem import LinearRegression
 from lsa_jax.sweeps import laws
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.saved import model_name
 from lsa_jax.sweeps.spec import Spec
-
-MOST_NODES = 10**6
-"""Quadrature nodes a model, above which its zero-shot error is left to simulation."""
-
 
 Chunk = tuple[Mapping[str, np.ndarray], Group]
 """The arrays of one file of parameters, and the group they belong to."""
@@ -39,7 +39,7 @@ def exact_zero_shots(chunks: Iterable[Chunk], spec: Spec) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for arrays, group in chunks:
         model, known = group.setting.network, 0.0 in group.exact_shots(spec)
-        if not known and isinstance(model, Transformer) and is_affordable(model, group.setting.dim, MOST_NODES):
+        if not known and isinstance(model, Transformer) and is_affordable(model, group.setting.dim):
             rows += _of_chunk(arrays, spec, group, model)
     return pd.DataFrame(rows)
 
@@ -48,20 +48,23 @@ def _of_chunk(arrays: Mapping[str, np.ndarray], spec: Spec, group: Group, model:
     """The errors of all models of one file."""
     setting, known, rows = group.setting, laws.of(group.setting), []
 
+    def double(array: ArrayLike) -> jax.Array:
+        return jnp.asarray(array, jnp.float64)
+
     @jax.jit
     def risks(params: TransformerParams, tasks: jax.Array, noise: jax.Array) -> jax.Array:
         def one(given: tuple[TransformerParams, jax.Array, jax.Array]) -> jax.Array:
             params, task, noise = given
-            problem = LinearRegression(known.covariance, noise)
-            return jnp.stack([zero_shot_risk(model, params, problem, cosine * task) for cosine in spec.cosines])
+            problem = LinearRegression(double(known.covariance), noise)
+            return zero_shot_risks(model, params, problem, double(np.array(spec.cosines))[:, None] * task)
 
         return jax.lax.map(one, (params, tasks, noise))
 
     leaves = list(model.shapes(3))
     for cell, branch in group.models.items():
         name = model_name(branch)
-        params = TransformerParams(**{leaf: jnp.asarray(arrays[f"{leaf} {name}"]) for leaf in leaves})
-        found = np.asarray(risks(params, jnp.asarray(arrays["target_task"]), jnp.asarray(arrays["noise_std"], params.value.dtype)))
+        params = TransformerParams(**{leaf: double(arrays[f"{leaf} {name}"]) for leaf in leaves})
+        found = np.asarray(risks(params, double(arrays["target_task"]), double(arrays["noise_std"])))
         knobs = {axis.rpartition(".")[2]: value for axis, value in cell.values}
         told = {**shape_of(setting), "regime": cell.regime, "rate": knobs.get("rate", np.nan), "evaluation_shots": 0.0, "metric": "risk"}
         for seed, values, diverged in zip(arrays["seed"], found, arrays[f"diverged {name}"], strict=True):

@@ -29,12 +29,14 @@ class Baseline:
         predict: the estimator, a function (parameters, tokens, num_tokens) -> prediction.
         fit: its parameters, a function (key, problem, prior, number of pretraining shots).
         noisy: whether it needs label noise above 0.
+        knows_pool: whether it is fitted to the pool of pretraining tasks itself, where there is one, rather than to its law.
     """
 
     name: str
     predict: Predict = dataclasses.field(repr=False)
     fit: Fit = dataclasses.field(repr=False)
     noisy: bool = False
+    knows_pool: bool = False
 
 
 PLAIN = {
@@ -42,7 +44,9 @@ PLAIN = {
     "averaging": Baseline("averaging", linear.averaging, lambda *known: None),
     "least_squares": Baseline("least_squares", linear.least_squares, lambda *known: None),
     "ridge": Baseline("ridge", linear.ridge, lambda key, problem, prior, shots: linear.ridge_penalty(problem, prior), noisy=True),
-    "pool_mean": Baseline("pool_mean", pool.pool_mean, lambda key, problem, prior, shots: pool.known_pool(problem, prior), noisy=True),
+    "pool_mean": Baseline(
+        "pool_mean", pool.pool_mean, lambda key, problem, prior, shots: pool.known_pool(problem, prior), noisy=True, knows_pool=True
+    ),
 }
 STEPPED = re.compile(r"(preconditioned_)?descent_([1-9]\d?)")
 

@@ -4,12 +4,13 @@ With $G_0 = \sum_i z_i z_i^\top$ over the tokens attended to, every token is map
 $T_\ell = I + \frac1{HN}\sum_h V_{\ell h} G_\ell M_{\ell h}$ with $M = K^\top Q$, and $G_{\ell+1} = T_\ell G_\ell T_\ell^\top$.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lsa_jax import precision, products
+from lsa_jax import products
 
 Heads = Float[Array, "heads width width"]
 Layers = Float[Array, "layers heads width width"]
@@ -17,11 +18,14 @@ Gram = Float[Array, "width width *batch"]
 Columns = Float[Array, "width columns *batch"]
 Map = Callable[[Columns], Columns]
 
+READ_BACKWARDS = 3
+"""Layers at the end that are read as matrices times vectors; every further one would take three times as many such products."""
+
 
 def read_out(value: Layers, query_key: Layers, gram: Gram, query: Float[Array, "width *batch"], total: ArrayLike) -> Float[Array, "*batch"]:
     """Compute the last entry of the query token after all layers.
 
-    The last two layers are read from right to left, as matrices times vectors; only those before them form their Gram matrix.
+    The last three layers are read from right to left, as matrices times vectors; only those before them form their Gram matrix.
 
     Args:
         value: V of every layer and head.
@@ -37,22 +41,16 @@ def read_out(value: Layers, query_key: Layers, gram: Gram, query: Float[Array, "
         docs/theory.md, equation (D1).
     """
     scale = 1 / (value.shape[1] * jnp.asarray(total, gram.dtype))
-    column = query[:, None]
-    for layer in range(len(value) - 2):
+    column, formed = query[:, None], max(0, len(value) - READ_BACKWARDS)
+    for layer in range(formed):
         step = _token_map(value[layer], query_key[layer], gram, scale)
         column = products.product(step, column)
         gram = products.product(products.product(step, gram), jnp.swapaxes(step, 0, 1))
-
-    def through(columns: Columns) -> Columns:
-        return products.product(gram, columns)
-
-    last_gram: Map = through
-    if len(value) > 1:
-        column = _stepped(value[-2], query_key[-2], through, column, scale)
-        last_gram = _seen_through(value[-2], query_key[-2], through, scale)
-    seen = last_gram(_by_head(query_key[-1], column))
-    read = jnp.tensordot(value[-1, :, -1], seen, ((0, 1), (1, 0)), precision=precision.current())
-    return column[-1, 0] + scale * read
+    through: Map = functools.partial(products.product, gram)
+    for layer in range(formed, len(value) - 1):
+        column = _stepped(value[layer], query_key[layer], through, column, scale)
+        through = _seen_through(value[layer], query_key[layer], through, scale)
+    return column[-1, 0] + scale * attended(value[-1, :, -1:], query_key[-1], through, column)[0, 0]
 
 
 def _token_map(value: Heads, query_key: Heads, gram: Gram, scale: Float[Array, ""]) -> Gram:
@@ -60,23 +58,43 @@ def _token_map(value: Heads, query_key: Heads, gram: Gram, scale: Float[Array, "
     width = len(gram)
     identity = jnp.eye(width, dtype=gram.dtype).reshape(width, width, *(1 for _ in gram.shape[2:]))
     # G is symmetric, so that G M is the transpose of M' G.
-    seen = jnp.tensordot(jnp.swapaxes(query_key, 1, 2), gram, 1, precision=precision.current())
-    return identity + scale * jnp.tensordot(value, seen, ((0, 2), (0, 2)), precision=precision.current())
-
-
-def _by_head(query_key: Heads, columns: Columns) -> Float[Array, "width seen *batch"]:
-    """Columns as each head queries with them, one head after the other."""
-    queries = jnp.moveaxis(jnp.tensordot(query_key, columns, 1, precision=precision.current()), 0, 1)
-    return queries.reshape(len(columns), -1, *columns.shape[2:])
+    seen = products.shared(_stacked(jnp.swapaxes(query_key, 1, 2)), gram).reshape(width, len(value), *gram.shape[1:])
+    return identity + scale * products.shared(_beside(value), jnp.swapaxes(seen, 0, 2).reshape(-1, *gram.shape[1:]))
 
 
 def _stepped(value: Heads, query_key: Heads, gram: Map, columns: Columns, scale: Float[Array, ""]) -> Columns:
     """T times columns."""
-    seen = gram(_by_head(query_key, columns)).reshape(len(columns), len(value), *columns.shape[1:])
-    return columns + scale * jnp.tensordot(value, seen, ((0, 2), (1, 0)), precision=precision.current())
+    return columns + scale * attended(value, query_key, gram, columns)
 
 
 def _seen_through(value: Heads, query_key: Heads, gram: Map, scale: Float[Array, ""]) -> Map:
     """The map by T G T', the Gram matrix of the next layer."""
     transposed = (jnp.swapaxes(query_key, 1, 2), jnp.swapaxes(value, 1, 2))
     return lambda columns: _stepped(value, query_key, gram, gram(_stepped(*transposed, gram, columns, scale)), scale)
+
+
+def attended(value: Float[Array, "heads rows width"], query_key: Heads, gram: Map, columns: Columns) -> Float[Array, "rows columns *batch"]:
+    """Compute the sum over heads of V G M times columns.
+
+    Args:
+        value: V of each head, or some of its rows.
+        query_key: the merged query-key matrix M of each head.
+        gram: multiplies columns by the Gram matrix.
+        columns: the columns, with a batch in the last axes.
+
+    Returns:
+        What the columns are moved by, times the number of heads and of tokens.
+    """
+    width = len(columns)
+    queries = products.shared(_stacked(query_key), columns).reshape(width, -1, *columns.shape[2:])
+    return products.shared(_beside(value), gram(queries).reshape(-1, *columns.shape[1:]))
+
+
+def _stacked(matrices: Heads) -> Float[Array, "rows width"]:
+    """The first row of every head, then the second of every head, and so on."""
+    return jnp.swapaxes(matrices, 0, 1).reshape(-1, matrices.shape[-1])
+
+
+def _beside(matrices: Float[Array, "heads rows width"]) -> Float[Array, "rows columns"]:
+    """The first column of every head, then the second of every head, and so on."""
+    return jnp.moveaxis(matrices, 0, 2).reshape(matrices.shape[1], -1)

@@ -15,6 +15,8 @@ from lsa_jax.models.protocol import Model
 from lsa_jax.models.transformer import Transformer
 
 BUILT_IN: dict[str, Model] = {model.name: model for model in (LINEAR, SOFTMAX)}
+"""The models that a spec knows by name, beside `transformer`."""
+
 TRANSFORMER = "transformer"
 """The name of the model whose shape is told by further settings."""
 

@@ -6,13 +6,15 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from lsa_jax import attention, checks, precision
-from lsa_jax.models.protocol import Acting, Theory, entries, mask
+from lsa_jax.models.protocol import Acting, Theory, entries, mask, path_of
 from lsa_jax.normals import standard_normals
 from lsa_jax.params import Params
 from lsa_jax.population import risk_function
+from lsa_jax.predictions import distance_function
 from lsa_jax.squared_errors import projected_errors
 
 Forward = Callable[..., Float[Array, ""]]
@@ -70,7 +72,9 @@ class OneLayer:
         )
 
     def acting(self, params: Params, group: str) -> Acting:
-        """Return the entries of a trainable set that act: of V its last row, from which alone the prediction is read.
+        """Return the entries of a trainable set that act: the last row of V, and all of Q but its last column.
+
+        The prediction is read from that row, and the query's label, which meets that column, is 0.
 
         Args:
             params: V and Q.
@@ -79,9 +83,12 @@ class OneLayer:
         Returns:
             The entries as a vector, and the function that puts others in their place.
         """
-        if group != "value":
-            return entries(params, mask(self, params, group))
-        return params.value[-1], lambda row: Params(value=params.value.at[-1].set(row), query_key=params.query_key)
+        if group == "value":
+            return params.value[-1], lambda row: Params(value=params.value.at[-1].set(row), query_key=params.query_key)
+        place = np.arange(params.dim + 2)
+        acts = {"value": place[:, None] == place[-1], "query_key": place != place[-1]}
+        chosen = mask(self, params, group)
+        return entries(params, jax.tree_util.tree_map_with_path(lambda path, inside: inside & acts[path_of(path)], chosen))
 
     def yardsticks(self, params: Params, group: str) -> tuple[Params, ...]:
         r"""Return parameters whose curvature in V cannot cancel, and others whose curvature is that of the tokens: |Q|, and $e_0e_0^\top$.
@@ -125,7 +132,10 @@ def softmax_predict(params: Params, tokens: Real[ArrayLike, "num_tokens token"],
 
 
 LINEAR = OneLayer(
-    "linear", attention.predict, ("value", "query_key"), Theory(risk_function, projected_errors, samples_limit=True, minimisers=True)
+    "linear",
+    attention.predict,
+    ("value", "query_key"),
+    Theory(risk_function, projected_errors, samples_limit=True, minimisers=True, distance=distance_function),
 )
 """The paper's model: one layer of linear self-attention."""
 

@@ -19,6 +19,9 @@ from lsa_jax.problem import LinearRegression
 Risk = Callable[[Any, ArrayLike], Float[Array, ""]]
 """A function (parameters, number of shots) -> error."""
 
+Distance = Callable[[Any, Any, ArrayLike], Float[Array, ""]]
+"""A function (parameters, other parameters, number of shots) -> mean squared difference of predictions."""
+
 Group = Callable[[str], bool | np.ndarray]
 """Which entries of a leaf a trainable set holds, from its path such as `"value"`: all, none, or a mask that broadcasts against the leaf."""
 
@@ -37,6 +40,8 @@ class Theory:
         samples_limit: whether it draws them for infinitely many examples too.
         minimisers: whether the closed-form minimisers of `lsa_jax.optima` are this model's.
         exact_at: numbers of shots at which the risk is exact, which is NaN at others; None for all.
+        distance: makes the exact mean squared difference of two models' predictions on a task or a prior, a function (params, other,
+            num_shots) -> distance; None where it is not known.
     """
 
     risk: Callable[[LinearRegression, Float[Array, " dim"] | TaskPrior], Risk]
@@ -44,6 +49,7 @@ class Theory:
     samples_limit: bool = False
     minimisers: bool = False
     exact_at: tuple[float, ...] | None = None
+    distance: Callable[[LinearRegression, Float[Array, " dim"] | TaskPrior], Distance] | None = None
 
     def knows(self, num_shots: float) -> bool:
         """Tell whether the risk is exact at a number of shots."""

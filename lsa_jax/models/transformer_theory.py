@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from lsa_jax import checks
+from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.limits import limiting_risk
-from lsa_jax.models.protocol import Risk, Theory
+from lsa_jax.models.protocol import Distance, Risk, Theory
 from lsa_jax.models.transformer_params import TransformerParams, merged_query_key
-from lsa_jax.models.zero_shot import zero_shot_risk
+from lsa_jax.models.zero_shot import zero_shot_risks
 from lsa_jax.params import MultiHeadParams
 from lsa_jax.population import risk_function
+from lsa_jax.predictions import distance_function
 from lsa_jax.priors import FiniteTasks, TaskPrior, require_prior_dim
 from lsa_jax.problem import LinearRegression, require_same_dim
 from lsa_jax.squared_errors import gram_errors
@@ -42,7 +43,7 @@ def of(model: "Transformer") -> Theory | None:
         return None
     sampled = functools.partial(gram_errors, model.predict_from_gram) if model.attention == "linear" else None
     if _is_one_layer(model):
-        return Theory(risk=_layer_risk, sampled_errors=sampled)
+        return Theory(risk=_layer_risk, sampled_errors=sampled, distance=_layer_distance)
 
     def risk(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Risk:
         if isinstance(tasks, TaskPrior):
@@ -62,11 +63,22 @@ def _layer_risk(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPri
     exact = risk_function(problem, tasks)
 
     def risk(params: TransformerParams, num_shots: ArrayLike) -> Float[Array, ""]:
-        layer = MultiHeadParams(value=params.value[0], query_key=merged_query_key(params)[0])
+        layer = _as_layer(params)
         require_same_dim(layer, problem)
         return exact(layer, num_shots)
 
     return risk
+
+
+def _layer_distance(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior) -> Distance:
+    """The exact distance of two layers of linear attention."""
+    exact = distance_function(problem, tasks)
+    return lambda params, other, num_shots: exact(_as_layer(params), _as_layer(other), num_shots)
+
+
+def _as_layer(params: TransformerParams) -> MultiHeadParams:
+    """The only layer, as the closed forms know it."""
+    return MultiHeadParams(value=params.value[0], query_key=merged_query_key(params)[0])
 
 
 def population_risk(
@@ -106,7 +118,7 @@ def population_risk(
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype)
     known = checks.concrete(num_shots)
     if known is not None and known == 0:
-        return zero_shot_risk(model, params, problem, task)
+        return zero_shot_risks(model, params, problem, checks.as_task("task", task, problem.dim)[None])[0]
     if known is not None and known != jnp.inf:
         raise InputError(
             f"num_shots is {known:g}; the exact error of a transformer is known for 0 shots and jnp.inf only (one layer of linear "
@@ -145,6 +157,12 @@ def prior_risk(
     require_prior_dim(prior, problem.dim)
     if not isinstance(prior, FiniteTasks):
         raise InputError("over a continuous prior the error of a deep model has no closed form: pass FiniteTasks of drawn tasks")
+    known = checks.concrete(num_shots)
+    if known is not None and known == 0:
+        # Predictions know nothing of the task: what a pool adds to the error on its mean is its spread.
+        mean = jnp.mean(prior.tasks, axis=0)
+        spread = jnp.matmul(prior.tasks - mean[None], problem.root, precision=precision.current())
+        return population_risk(model, params, problem, mean, 0) + jnp.mean(jnp.sum(spread**2, axis=1))
 
     def on_task(task: Float[Array, " dim"]) -> Float[Array, ""]:
         return population_risk(model, params, problem, task, num_shots)

@@ -10,11 +10,13 @@ from jaxtyping import Array, Float, Key
 
 from lsa_jax import precision
 from lsa_jax.constraints import argmin_projector
+from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model
+from lsa_jax.objectives.low_rank import LowRank
 from lsa_jax.objectives.schedules import Schedule, Weight
 from lsa_jax.objectives.terms import Inputs, Term
 
-CONSTRAINT_STREAM, PREPARE_STREAM = 1, 2
+CONSTRAINT_STREAM, PREPARE_STREAM, FACTOR_STREAM = 1, 2, 3
 """Streams of a run's key; its steps draw from stream 0."""
 
 
@@ -22,9 +24,14 @@ def _nothing(key: Key[Array, ""], start: Any) -> None:
     """Prepare nothing."""
 
 
-def _as_they_are(updates: Any, aux: Any) -> Any:
-    """Leave updates free."""
-    return updates
+def _as_they_are(tree: Any, aux: Any) -> Any:
+    """Leave updates free, or parameters as they are."""
+    return tree
+
+
+def _the_parameters(key: Key[Array, ""], start: Any) -> Any:
+    """Train the parameters themselves."""
+    return start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Objective:
         prepare: (key of the run, parameters it starts from) -> whatever loss and constraint need, computed once.
         project: (updates, what was prepared) -> updates that stay inside the constraint.
         model: the model that is trained, which knows its trainable sets.
+        enter: (key of the run, parameters it starts from) -> what its steps move: the parameters themselves, or factors of them.
+        leave: (what its steps move, what was prepared) -> parameters.
     """
 
     loss: Callable[[Key[Array, ""], Any, Any, Any], Float[Array, ""]]
@@ -44,6 +53,8 @@ class Objective:
     prepare: Callable[[Key[Array, ""], Any], Any] = _nothing
     project: Callable[[Any, Any], Any] = _as_they_are
     model: Model = LINEAR
+    enter: Callable[[Key[Array, ""], Any], Any] = _the_parameters
+    leave: Callable[[Any, Any], Any] = _as_they_are
 
 
 def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term | None = None) -> Objective:
@@ -61,6 +72,9 @@ def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term 
     Returns:
         The objective.
 
+    Raises:
+        ValueError: if a set of low rank is asked to stay within an argmin set.
+
     References:
         Lee, Sohn, Lee, arXiv 2602.23197, section 3, objectives (a) to (d); docs/theory.md, equations (15) and (17).
 
@@ -73,6 +87,9 @@ def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term 
         >>> float(goal.loss(jax.random.key(0), start, 0.0, goal.prepare(jax.random.key(0), start)))
         1.0
     """
+    adapter = LowRank.of(inputs.train)
+    if adapter is not None:
+        return _factored(terms, inputs, within, adapter)
 
     def loss(key: Key[Array, ""], params: Any, fraction: Any, aux: Any) -> Float[Array, ""]:
         keys = [key] if len(terms) == 1 else [jax.random.fold_in(key, place) for place in range(len(terms))]
@@ -105,4 +122,22 @@ def minimise(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term 
         prepare=prepare,
         project=_as_they_are if within is None else project,
         model=inputs.model,
+    )
+
+
+def _factored(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term | None, adapter: LowRank) -> Objective:
+    """The objective of parameters of which only a low-rank update moves."""
+    if within is not None:
+        raise InputError(f"{inputs.train} is to stay within the argmin set of {within.name}; only plain trainable sets can")
+    whole = minimise(terms, dataclasses.replace(inputs, train=adapter.targets))
+
+    def leave(factors: Any, aux: Any) -> Any:
+        return adapter.merged(inputs.model, aux[0], factors)
+
+    return Objective(
+        loss=lambda key, factors, fraction, aux: whole.loss(key, leave(factors, aux), fraction, aux[1]),
+        prepare=lambda key, start: (jax.lax.stop_gradient(start), whole.prepare(key, start)),
+        model=inputs.model,
+        enter=lambda key, start: adapter.start(inputs.model, jax.random.fold_in(key, FACTOR_STREAM), start),
+        leave=leave,
     )

@@ -20,6 +20,7 @@ from lsa_jax.problem import LinearRegression
 from lsa_jax.squared_errors import chosen_sampler, prompt_errors
 
 Risk = Callable[[Key[Array, ""], Any, ArrayLike], Float[Array, ""]]
+"""A risk that training may follow: (key, params, number of shots) -> error, exact or of sampled prompts."""
 
 
 def population_gradient(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior, *, model: Model = LINEAR) -> Risk:
@@ -45,7 +46,7 @@ def population_gradient(problem: LinearRegression, tasks: Float[Array, " dim"] |
     """
     if model.theory is None:
         raise InputError(f"model {model.name!r} has no exact risk: train it on sampled prompts, gradient = 'sampled'")
-    exact = model.theory.risk(problem, _checked(tasks, problem))
+    exact = model.theory.risk(problem, as_tasks(tasks, problem))
     return lambda key, params, num_shots: exact(params, num_shots)
 
 
@@ -84,7 +85,7 @@ def fresh_prompts(
         ()
     """
     cheaper = chosen_sampler(sampler, model, covariates)
-    count, tasks = checks.as_count("batch_size", batch_size), _checked(tasks, problem)
+    count, tasks = checks.as_count("batch_size", batch_size), as_tasks(tasks, problem)
 
     def projected(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
         task_key, prompt_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
@@ -96,7 +97,7 @@ def fresh_prompts(
         def draw(prompt_key: Key[Array, ""]) -> prompts.Prompt:
             task_key, key = jax.random.fold_in(prompt_key, 0), jax.random.fold_in(prompt_key, 1)
             task = prompts.sample_task(task_key, tasks) if isinstance(tasks, TaskPrior) else tasks
-            rows = _rows(num_shots, max_shots)
+            rows = rows_for(num_shots, max_shots)
             return prompts.sample_prompt(key, problem, task, num_shots, max_shots=rows, covariates=covariates)
 
         return jnp.mean(prompt_errors(key, model.predict, params, draw, count))
@@ -129,21 +130,21 @@ def pooled_prompts(pool: prompts.Pool, batch_size: int, *, max_shots: int | None
     count = checks.as_count("batch_size", batch_size)
 
     def risk(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
-        rows = _rows(num_shots, max_shots)
+        rows = rows_for(num_shots, max_shots)
         draw = functools.partial(prompts.sample_pool_prompt, pool=pool, num_shots=num_shots, max_shots=rows)
         return jnp.mean(prompt_errors(key, model.predict, params, draw, count))
 
     return risk
 
 
-def _checked(tasks: Any, problem: LinearRegression) -> Float[Array, " dim"] | TaskPrior:
-    """A task or a prior of the problem's dimension."""
+def as_tasks(tasks: Any, problem: LinearRegression) -> Float[Array, " dim"] | TaskPrior:
+    """Return a task or a prior of the problem's dimension, checked."""
     if isinstance(tasks, TaskPrior):
         require_prior_dim(tasks, problem.dim)
         return tasks
     return checks.as_task("task", tasks, problem.dim)
 
 
-def _rows(num_shots: ArrayLike, max_shots: int | None) -> int | None:
-    """Rows to reserve: what was asked for where the number of shots is traced, no more than needed where it is known."""
+def rows_for(num_shots: ArrayLike, max_shots: int | None) -> int | None:
+    """Return the rows to reserve: what was asked for where the number of shots is traced, no more than needed where it is known."""
     return max_shots if checks.concrete(num_shots) is None else None

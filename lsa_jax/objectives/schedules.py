@@ -28,3 +28,4 @@ LINEAR_DECAY = Schedule("linear_decay", lambda fraction: 1 - fraction)
 
 SCHEDULES = {schedule.name: schedule for schedule in (LINEAR_DECAY,)}
 Weight = ArrayLike | Schedule
+"""The weight of a term: a number, or a schedule over the steps of a run."""

@@ -1,4 +1,4 @@
-"""The terms of which losses are weighted sums, by name; each is one object, and an own one needs no other place."""
+"""What a term of a loss is, what it may use, and the terms of the paper's objectives."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax.constraints import BATCHES
+from lsa_jax.errors import InputError
 from lsa_jax.knobs import Knob
-from lsa_jax.models import Model, entries, mask
+from lsa_jax.models import Acting, Model, entries, mask
+from lsa_jax.objectives.distances import Distance
 from lsa_jax.objectives.risks import Risk
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression
@@ -35,6 +37,8 @@ class Inputs:
         prior: law of the pretraining tasks.
         target_task: the target task θ₀.
         batches: batches over which a Hessian is averaged; 1 where risks are exact.
+        prior_distance: mean squared difference of two models' predictions on prompts of pretraining tasks, exact or sampled likewise.
+        target_distance: the same on prompts of the target task.
     """
 
     model: Model
@@ -47,10 +51,33 @@ class Inputs:
     prior: TaskPrior | None = None
     target_task: Float[Array, " dim"] | None = None
     batches: int = BATCHES
+    prior_distance: Distance | None = None
+    target_distance: Distance | None = None
+
+    def distance(self, prompts: str) -> Distance:
+        """Return the distance on prompts of the `prior` or of the `target` task.
+
+        Args:
+            prompts: which.
+
+        Returns:
+            The distance.
+
+        Raises:
+            ValueError: if only risks were given.
+        """
+        found = self.prior_distance if prompts == "prior" else self.target_distance
+        if found is None:
+            raise InputError(f"no distance of models on {prompts} prompts is given: pass {prompts}_distance, see objectives.exact_distance")
+        return found
 
     def chosen(self, params: Any) -> Float[Array, " entries"]:
         """Return all entries of the trainable set as a vector."""
-        return entries(params, mask(self.model, params, self.train))[0]
+        return self.entries(params)[0]
+
+    def entries(self, params: Any) -> Acting:
+        """Return all entries of the trainable set as a vector, and the function that puts others in their place."""
+        return entries(params, mask(self.model, params, self.train))
 
 
 TermLoss = Callable[[Inputs, Key[Array, ""], Any, Any], Float[Array, ""]]
@@ -67,6 +94,7 @@ class Term:
         prepare: computed once from the parameters that the run starts from, a function (inputs, key, start): an anchor, a Fisher, a frozen
             teacher.
         knobs: knobs of its own; each is an axis of a sweep along which models branch from one pretrained model.
+        compares: whether it compares models on the same prompts, which are prompts of tokens where they are sampled.
 
     Example:
         >>> import lsa_jax as lsa
@@ -80,6 +108,7 @@ class Term:
     loss: TermLoss = dataclasses.field(repr=False)
     prepare: Prepare = dataclasses.field(default=lambda inputs, key, start: None, repr=False)
     knobs: Mapping[str, Knob] = dataclasses.field(default_factory=lambda: NO_KNOBS, repr=False, hash=False)
+    compares: bool = False
 
 
 def _distance_to_start(inputs: Inputs, key: Key[Array, ""], params: Any, start: Float[Array, " entries"]) -> Float[Array, ""]:
@@ -102,6 +131,3 @@ FEW_SHOT = Term(
 
 L2_SP = Term("l2_sp", _distance_to_start, prepare=lambda inputs, key, start: jax.lax.stop_gradient(inputs.chosen(start)))
 r"""$\frac12|\theta - \theta_\text{start}|^2$ over the trainable set; it changes under $(cV, Q/c)$, though no prediction does."""
-
-TERMS = {term.name: term for term in (PRIOR, ZERO_SHOT, FEW_SHOT, L2_SP)}
-"""The built-in terms by name."""

@@ -9,7 +9,7 @@ from lsa_jax.params import Params
 from lsa_jax.problem import LinearRegression, require_same_dim
 
 LARGEST_SHARE = 0.1
-"""Share of the squares of V's last row, or of Q where it acts, that may lie where a pretrained model has zeros."""
+"""Share of the squares of V's last row, or of what zero-shot errors see of Q, that may lie where a pretrained model has zeros."""
 
 
 def full(
@@ -176,10 +176,10 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
 
 
 def _elsewhere(params: Params) -> Float[Array, ""]:
-    """The larger share, of V's last row and of Q, of squared acting entries where a pretrained model has zeros."""
-    row, key, block = params.value[-1], params.query_key[:, :-1], params.query_key[1:-1, 1:-1]
-    kept = jnp.stack([row[-1] ** 2, jnp.sum(((block + block.T) / 2) ** 2)])
-    return jnp.max(1 - kept / jnp.stack([jnp.sum(row**2), jnp.sum(key**2)]))
+    """The larger share, of V's last row and of what zero-shot errors see of Q, of squares where a pretrained model has zeros."""
+    row, form = params.value[-1], (params.query_key + params.query_key.T)[:-1, :-1]
+    kept = jnp.stack([row[-1] ** 2, jnp.sum(form[1:, 1:] ** 2)])
+    return jnp.max(1 - kept / jnp.stack([jnp.sum(row**2), jnp.sum(form**2)]))
 
 
 def _positive_root(square: Array, linear: Array, inverse_square: Array) -> Float[Array, ""]:

@@ -9,7 +9,8 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import checks, precision
 from lsa_jax.covariates import CovariateLaw, Covariates, gaussian, require_cumulants
 from lsa_jax.errors import InputError
-from lsa_jax.factorizations import inverse, pseudo_inverse
+from lsa_jax.factorizations import inverse
+from lsa_jax.optima.quadratic import scaled_inverse
 from lsa_jax.params import Params
 from lsa_jax.priors import TaskPrior, covariance_root, is_symmetric, require_prior_dim
 from lsa_jax.problem import LinearRegression
@@ -77,15 +78,6 @@ def _block(problem: LinearRegression, prior: TaskPrior, num_shots: Float[Array, 
         ridge = (jnp.sum(whitened**2) + problem.noise_std**2) / (num_shots + 1)
         penalty = ridge * jnp.eye(problem.dim, dtype=whitened.dtype)
         if covariates is gaussian:
-            return factor @ _scaled_inverse(whitened.T @ whitened + penalty) @ factor.T
+            return factor @ scaled_inverse(whitened.T @ whitened + penalty) @ factor.T
         penalty += covariates.fourth_cumulant / (num_shots + 1) * jnp.diag(jnp.sum(whitened**2, axis=1))
-        return inverse(problem.root).T @ _scaled_inverse(whitened @ whitened.T + penalty) @ whitened @ factor.T
-
-
-def _scaled_inverse(system: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
-    """A generalised inverse of a positive semidefinite matrix, whose rank is told after its diagonal is made 1: small is not singular."""
-    diagonal = jnp.diag(system)
-    smallest = (10 * len(diagonal) * jnp.finfo(system.dtype).eps) ** 2 * jnp.max(diagonal)
-    scale = jnp.where(diagonal > smallest, jax.lax.rsqrt(jnp.where(diagonal > smallest, diagonal, 1)), 0)
-    scaling = jnp.outer(scale, scale)
-    return scaling * pseudo_inverse(scaling * system)
+        return inverse(problem.root).T @ scaled_inverse(whitened @ whitened.T + penalty) @ whitened @ factor.T

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from lsa_jax import checks, moments, precision, whitening
-from lsa_jax.factorizations import inverse, pseudo_inverse
+from lsa_jax.factorizations import inverse
+from lsa_jax.optima import quadratic
 from lsa_jax.params import Params
 from lsa_jax.problem import LinearRegression, require_same_dim
 
@@ -99,16 +100,15 @@ def _row_derivatives(
     """Gradient and Hessian at each query weight of the risk in the last row of V, in which it is quadratic: a Newton step is exact."""
     law, row = whitening.of_task(task, problem.root), params.value[-1]
 
-    def derivatives(query_weight: Float[Array, ""]) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
+    def at(query_weight: Float[Array, ""]) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
         def risk(row: Float[Array, " token"]) -> Float[Array, ""]:
             whitened = whitening.whiten((row, params.query_key), problem.root)
             return moments.squared_error(whitened, law, problem.noise_std, query_weight)
 
-        gradient, change = jax.linearize(jax.grad(risk), row)
-        return gradient, jax.vmap(change)(jnp.eye(row.size, dtype=row.dtype))
+        return quadratic.derivatives(risk, row)
 
     with precision.in_force():
-        return jax.lax.map(derivatives, query_weights.astype(row.dtype))
+        return jax.lax.map(at, query_weights.astype(row.dtype))
 
 
 def _zero_shot_is_constant(params: Params, problem: LinearRegression) -> Array:
@@ -147,17 +147,4 @@ def _few_shot_row(
     free = jnp.where(constant, jnp.ones_like(step), jnp.zeros_like(step).at[-1].set(1))
     with precision.in_force():
         gradient = gradients[1] - hessians[1] @ step
-    return params.value[-1] - step - _smallest_solution(hessians[1] * jnp.outer(free, free), gradient * free)
-
-
-def _smallest_solution(matrix: Float[Array, "token token"], target: Float[Array, " token"]) -> Float[Array, " token"]:
-    """The least x with matrix x = target, for a positive semidefinite matrix whose rank is decided whatever the units of its rows."""
-    diagonal = jnp.diagonal(matrix)
-    scale = jax.lax.stop_gradient(jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1))
-    scaled = matrix * jnp.outer(scale, scale)
-    with precision.in_force():
-        inverted = pseudo_inverse(scaled)
-        kernel = jnp.eye(len(matrix), dtype=matrix.dtype) - inverted @ scaled
-        solution = scale * (inverted @ (scale * target))
-        kernel = scale[:, None] * jnp.where(jnp.trace(kernel) > 0.5, kernel, 0)
-        return solution - kernel @ (pseudo_inverse(kernel.T @ kernel) @ (kernel.T @ solution))
+    return params.value[-1] - step - quadratic.smallest_solution(hessians[1] * jnp.outer(free, free), gradient * free)

@@ -126,7 +126,7 @@ def curves(numbers: pd.DataFrame, against: str) -> list[Curve]:
 
 def _of_tasks(numbers: pd.DataFrame) -> list[Curve]:
     """One curve a test task, from the target to the opposite one."""
-    cosines = evenly(sorted(numbers["cosine"].unique(), reverse=True), MAX_TASKS)
+    cosines = evenly(sorted(numbers["cosine"].dropna().unique(), reverse=True), MAX_TASKS)
     between = iter(BETWEEN)
     ends = {1.0: (r"$\theta_0$ (target)", TARGET), -1.0: (r"$-\theta_0$ (unseen)", OPPOSITE)}
     named = [ends[cosine] if cosine in ends else (rf"cosine ${cosine:g}$", next(between)) for cosine in cosines]

@@ -6,6 +6,7 @@ context and the other laws of covariates belong to the type they are drawn in.
 
 from lsa_jax.covariates import CovariateLaw, Covariates, gaussian, rademacher, student_t, uniform
 from lsa_jax.prompts.gram import GramPrompts, sample_context_factors, sample_gram_prompts
+from lsa_jax.prompts.label_sums import sample_label_sums
 from lsa_jax.prompts.pool import Pool, sample_pool, sample_pool_prompt
 from lsa_jax.prompts.projection import sample_context_means
 from lsa_jax.prompts.tasks import sample_task, sample_tasks
@@ -23,6 +24,7 @@ __all__ = [
     "sample_context_factors",
     "sample_context_means",
     "sample_gram_prompts",
+    "sample_label_sums",
     "sample_pool",
     "sample_pool_prompt",
     "sample_prompt",

@@ -71,7 +71,7 @@ def sample_gram_prompts(
     x = products.shared(problem.root, normals)
     query = jnp.concatenate([jnp.ones((1, count), x.dtype), x, jnp.zeros((1, count), x.dtype)])
     factor = sample_context_factors(context_key, problem, tasks, shots, count)
-    gram = products.product(factor, jnp.swapaxes(factor, 0, 1)) + query[:, None] * query[None]
+    gram = products.gram(jnp.concatenate([factor, query[:, None]], axis=1))
     return GramPrompts(gram=gram, query=query, num_tokens=shots + 1, signal=jnp.sum(tasks * x, axis=0))
 
 
@@ -116,6 +116,6 @@ def sample_context_factors(
 
     ones = jnp.zeros((1, size + 1, count), dtype).at[0, 0].set(jnp.sqrt(num_shots))
     x = products.shared(problem.root, whitened[:-1])
-    y = jnp.sum(tasks[:, None] * x, axis=0, keepdims=True) + problem.noise_std * whitened[-1:]
+    y = products.product(jnp.broadcast_to(tasks, x[:, 0].shape)[None], x) + problem.noise_std * whitened[-1:]
     factor = jnp.concatenate([ones, x, y])
     return jnp.where(num_shots >= 1, jnp.where(jnp.isfinite(num_shots), factor, jnp.nan), 0)

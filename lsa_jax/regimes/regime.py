@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import Check, Knob, real
-from lsa_jax.objectives import TERMS, Inputs, Objective, Schedule, Term, minimise
+from lsa_jax.objectives import TERMS, Inputs, LowRank, Objective, Schedule, Term, minimise
 from lsa_jax.objectives.schedules import SCHEDULES
 from lsa_jax.params import Params
 from lsa_jax.problem import LinearRegression
@@ -55,7 +55,7 @@ class Regime:
         name: its name in specs, records, files and figures.
         loss: weights by term; a term is a name in `lsa_jax.objectives.TERMS` or a `Term`, a weight a number at least 0, the values of a
             swept one, or a schedule (`linear_decay`).
-        train: the trainable set, a name that the model knows, or `all`.
+        train: the trainable set, a name that the model knows, or `all`; or a low-rank update of one, `lora(rank, set)`.
         start: the regime it goes on from; None for one that starts from the initial parameters.
         within: the term whose argmin set it starts in and does not leave, as in objective (d).
         rate: learning rate of its steps, a number above 0 or the values of a swept one; by default that of the setting.
@@ -99,6 +99,8 @@ class Regime:
         if self.start == self.name:
             raise InputError(f"regime {self.name!r} starts from itself; it must start from another one, or from none")
         settle = object.__setattr__
+        if LowRank.of(self.train) is not None and self.within is not None:
+            raise InputError(f"regime {self.name!r} trains {self.train} within an argmin set; only plain trainable sets can stay in one")
         settle(self, "terms", tuple(_term(self.name, term) for term in self.loss))
         pairs = zip(self.terms, self.loss.values(), strict=True)
         settle(self, "weights", tuple(_weight(self.name, term, weight) for term, weight in pairs))

@@ -14,7 +14,8 @@ from rich.console import Console
 from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.plotting import families, studies
-from lsa_jax.studies import published, tasks, tradeoffs, trajectories
+from lsa_jax.plotting.training import plot_forgetting
+from lsa_jax.studies import published, tasks, tradeoffs, training, trajectories
 
 SHOTS, ERROR, DAMAGE = "number of shots $n$", "$n$-shot error", "damage (error less pretrained)"
 
@@ -53,6 +54,15 @@ STUDIES: dict[str, Study] = {
         functools.partial(
             families.plot_family, x_label="steps of the annealed run", y_label="distance from regime (d), relative", log_x=True, log_y=True
         ),
+    ),
+    "forgetting": Study(training.forgetting, plot_forgetting),
+    "hovering": Study(
+        training.hovering,
+        functools.partial(families.plot_family, x_label="learning rate", y_label="excess zero-shot error", log_x=True, log_y=True),
+    ),
+    "clipping": Study(
+        training.clipped,
+        functools.partial(families.plot_family, x_label="batch size", y_label=r"$v_x$ over its optimum", log_x=True),
     ),
 }
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,12 +38,12 @@ def save(folder: Path, chunk: Chunk, table: pa.Table) -> None:
         temporary.write_bytes(content)
 
 
-def counts(path: Path, digest: str) -> Rows | None:
+def counts(path: Path, digests: Collection[str]) -> Rows | None:
     """Return what the records of a chunk's file count, for each lineage: cells, cells that diverged, cells above the minimum.
 
     Args:
         path: the file.
-        digest: the sweep it must belong to.
+        digests: the sweeps it may belong to.
 
     Returns:
         The counts; None if the file is cut short or damaged, so that it is computed again.
@@ -61,16 +61,16 @@ def counts(path: Path, digest: str) -> Rows | None:
         if error.errno is not None:
             raise
         return None
-    _require_ours(path, metadata, digest)
+    _require_ours(path, metadata, digests)
     return _by_lineage(metadata, Chunk.of(path))
 
 
-def load(paths: Sequence[Path], digest: str) -> pa.Table:
+def load(paths: Sequence[Path], digests: Collection[str]) -> pa.Table:
     """Read the records of chunks; lineages that two files hold are taken from one of them.
 
     Args:
         paths: the files of the chunks.
-        digest: the sweep they must belong to.
+        digests: the sweeps they may belong to.
 
     Returns:
         All records.
@@ -81,7 +81,7 @@ def load(paths: Sequence[Path], digest: str) -> pa.Table:
     named = {chunk: path for path in sorted(paths) if (chunk := Chunk.of(path))}
     wanted = [(named[chunk], new - chunk.first) for chunk, new in disjoint(named)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-        tables = threads.map(lambda part: _read(*part, digest), wanted)
+        tables = threads.map(lambda part: read(*part, digests), wanted)
         return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
 
 
@@ -180,20 +180,32 @@ def _intact(path: Path) -> bytes:
     return content
 
 
-def _read(path: Path, skipped: int, digest: str) -> pa.Table:
-    """The records of one chunk after those of its first lineages."""
+def read(path: Path, skipped: int, digests: Collection[str]) -> pa.Table:
+    """Return the records of one chunk after those of its first lineages.
+
+    Args:
+        path: the file.
+        skipped: number of lineages to leave out.
+        digests: the sweeps it may belong to.
+
+    Returns:
+        The records.
+
+    Raises:
+        ValueError: if the file is cut short or damaged, of another format, or of another sweep.
+    """
     try:
         table = pq.ParquetFile(pa.BufferReader(_intact(path))).read(use_threads=False)
     except (pa.ArrowInvalid, OSError, InputError) as error:
         raise InputError(f"{path} is cut short or damaged ({error}): run the sweep again, which computes it again") from None
-    _require_ours(path, table.schema.metadata or {}, digest)
+    _require_ours(path, table.schema.metadata or {}, digests)
     return table.slice(skipped * int(table.schema.metadata[ROWS_KEY]))
 
 
-def _require_ours(path: Path, metadata: Mapping[bytes, bytes], digest: str) -> None:
+def _require_ours(path: Path, metadata: Mapping[bytes, bytes], digests: Collection[str]) -> None:
     """Refuse a file of a record format that cannot be read, or of another sweep."""
     written = metadata.get(FORMAT_KEY, b"none").decode()
     if written not in map(str, READABLE):
         raise InputError(f"{path} has record format {written}, this version reads {READABLE[-1]}: use another --out, or that version")
-    if metadata[DIGEST_KEY].decode() != digest:
+    if metadata[DIGEST_KEY].decode() not in digests:
         raise InputError(f"{path} belongs to another sweep: move it away, or use another --out")

@@ -118,11 +118,18 @@ class Programs:
                 return part.compile()
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-            jobs = [threads.submit(compiled, part) for part in self._lowered(size)]
+            jobs = [threads.submit(compiled, part.lower(*arguments)) for part, arguments in self.parts(size)]
             return [job.result() for job in jobs]
 
-    def _lowered(self, size: int) -> Iterator[Any]:
-        """Each program, traced for the shapes of its arguments."""
+    def parts(self, size: int) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+        """Walk through the programs.
+
+        Args:
+            size: size of the batch.
+
+        Yields:
+            Each jitted function, and its arguments: what is static, and the shapes of the rest.
+        """
         whole, split = (NamedSharding(self.static.mesh, place) for place in (program.WHOLE, program.SPLIT))
         laws, grid, traced = _shapes(self.laws, whole), _shapes(self.grid, whole), _shapes(self.traced(0, 1, size), split)
         trained: dict[str, Any] = {}
@@ -130,16 +137,16 @@ class Programs:
             regime = self.group.family.by_name[branch.regime]
             if branch.regime not in trained:
                 start = None if regime.start is None else trained[regime.start]
-                lowered = program.train.lower(self.static, regime, traced, laws, self._knobs(branch), start)
-                trained[branch.regime] = _shapes(lowered.out_info, split)
-                yield lowered
+                arguments = self.static, regime, traced, laws, self._knobs(branch), start
+                yield program.train, arguments
+                trained[branch.regime] = _shapes(program.train.eval_shape(*arguments), split)
         for branch in {self._measuring(branch)[0]: branch for branch in self.group.models.values()}.values():
             fixed, which = self._measuring(branch)
-            yield program.measure.lower(*fixed, traced, laws, grid, *which, trained.get(branch.regime))
+            yield program.measure, (*fixed, traced, laws, grid, *which, trained.get(branch.regime))
         for one in self.baselines:
-            yield program.measure_baseline.lower(self.static, one, traced, laws, grid)
+            yield program.measure_baseline, (self.static, one, traced, laws, grid)
         if self.landing and "pretrained" in trained:
-            yield program.above_minimum.lower(self.static, traced, laws, trained["pretrained"])
+            yield program.above_minimum, (self.static, traced, laws, trained["pretrained"])
 
 
 def _shapes(tree: Any, sharding: NamedSharding) -> Any:
@@ -165,7 +172,13 @@ def programs_of(group: Group, spec: Spec, mesh: Mesh) -> Programs:
     return Programs(
         group=group,
         static=Static(
-            setting=static, rows=rows, simulation_prompts=spec.simulation_prompts, quantiles=spec.simulation_quantiles, mesh=mesh
+            setting=static,
+            rows=rows,
+            simulation_prompts=spec.simulation_prompts,
+            quantiles=spec.simulation_quantiles,
+            test_laws=spec.test_laws,
+            mesh=mesh,
+            platform=mesh.devices.flat[0].platform,
         ),
         forms=tuple(regime for regime in group.family.regimes if regime.optimum is not None) if known else (),
         laws=laws_of.of(group.setting),

@@ -30,7 +30,7 @@ def operations(group: Group, spec: Spec) -> float:
     step = setting.batch_size * prompt if setting.gradient == "sampled" else 30.0 * dim**3 + 100.0 * dim**2
     steps = (group.family.by_name[branch.regime].steps or setting.steps for branch in group.trainings)
     training = sum(steps) * step
-    errors = len(set(group.models.values())) * len(spec.cosines) * len(spec.evaluation_shots)
+    errors = len(set(group.models.values())) * len(spec.tests) * len(spec.evaluation_shots)
     return training + errors * (2 * 30.0 * dim**3 + spec.simulation_prompts * prompt)
 
 
@@ -60,7 +60,7 @@ def bytes_a_lineage(group: Group, spec: Spec) -> float:
         The memory in bytes.
     """
     setting, size = group.setting, group.setting.dim + 2
-    numbers = 2 * size**2 * (8.0 + len(set(group.models.values()))) + 2 * len(set(group.models.values())) * len(spec.cosines) * len(
+    numbers = 2 * size**2 * (8.0 + len(set(group.models.values()))) + 2 * len(set(group.models.values())) * len(spec.tests) * len(
         spec.evaluation_shots
     )
     numbers += setting.pool_size * (setting.dim + 1)

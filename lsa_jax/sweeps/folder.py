@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import records
+from lsa_jax.sweeps import records, stored_spec
 from lsa_jax.sweeps.chunks import Rows, counts, disjoint
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.records import Chunk
@@ -59,26 +60,49 @@ class Folder:
         """
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{self.out} is a file; --out must name a folder")
-        manifest = self.out / MANIFEST
-        if not manifest.exists():
+        if not self.exists():
             foreign = [path.name for path in self.out.glob("*") if not path.name.startswith(".")]
-            if foreign and not manifest.exists():
+            if foreign and not self.exists():
                 raise InputError(f"{self.out} holds files that are no sweep's ({foreign[0]}): choose another --out")
             self.out.mkdir(parents=True, exist_ok=True)
-            content = {"format": records.FORMAT, "digest": spec.digest, "cells": cells, "spec": spec.as_dict()}
-            store.save_json(manifest, {**content, "environment": store.environment()}, replace=False)
+            self._write(spec, cells)
         found = self.manifest()
         if found["format"] != records.FORMAT:
             raise InputError(
                 f"{self.out} holds a sweep of record format {found['format']}, which can be read but not gone on with by this version "
                 f"(format {records.FORMAT}): choose another --out, or go on with the version that wrote it"
             )
-        if found["digest"] != spec.digest:
+        if found["digest"] in stored_spec.digests(spec.as_dict())[:-1]:
+            self._write(spec, cells, replace=True)
+        elif found["digest"] != spec.digest:
             changes = _difference(found["spec"], spec.as_dict())
-            raise InputError(f"{self.out} holds a different sweep ({changes}): choose another --out, or delete the folder")
+            raise InputError(f"{self.out} holds a different sweep ({changes}): choose another --out, or --extend this one")
         for folder in (self.chunks, self.failed):
             folder.mkdir(exist_ok=True)
         self._sweep_up()
+
+    def require(self, spec: Spec) -> None:
+        """Refuse to work where this is not the folder of a sweep, as on a machine that does not see it.
+
+        Args:
+            spec: the sweep.
+
+        Raises:
+            ValueError: if so.
+        """
+        if not self.exists():
+            raise InputError(f"{socket.gethostname()} sees no sweep in {self.out}: workers need the folder, on storage that all share")
+        if spec.digest not in self.digests():
+            raise InputError(f"{self.out} holds another sweep by now: choose another --out")
+
+    def exists(self) -> bool:
+        """Return whether there is a sweep."""
+        return (self.out / MANIFEST).exists()
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the hashes of the sweep here, and of those it has grown from."""
+        manifest = self.manifest()
+        return *stored_spec.digests(manifest["spec"])[:-1], manifest["digest"]
 
     def manifest(self) -> dict[str, Any]:
         """Return what the folder says it is.
@@ -101,22 +125,24 @@ class Folder:
             raise InputError(f"{self.out} has record format {found[0]}, this version reads {newest}: use the version that wrote it")
         return content
 
-    def finished(self, digest: str) -> tuple[dict[Chunk, Rows], list[Path]]:
-        """Return the finished chunks with their counts, and the files that are cut short or damaged.
+    def _write(self, spec: Spec, cells: int, *, replace: bool = False) -> None:
+        """Say what the folder holds."""
+        content = {"format": records.FORMAT, "digest": spec.digest, "cells": cells, "spec": spec.as_dict()}
+        store.save_json(self.out / MANIFEST, {**content, "environment": store.environment()}, replace=replace)
 
-        Args:
-            digest: the sweep they must belong to.
+    def finished(self) -> tuple[dict[Chunk, Rows], list[Path]]:
+        """Return the finished chunks with their counts, and the files that are cut short or damaged.
 
         Returns:
             Counts of each lineage by chunk, and damaged files.
         """
-        whole, damaged = dict[Chunk, Rows](), list[Path]()
+        whole, damaged, ours = dict[Chunk, Rows](), list[Path](), self.digests()
         for path in sorted(self.chunks.glob("*.parquet")):
             chunk = Chunk.of(path)
             if chunk is None:
                 continue
             try:
-                found = counts(path, digest)
+                found = counts(path, ours)
             except FileNotFoundError:  # another process found it damaged and is computing it again
                 continue
             if found is None:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from lsa_jax import checks, covariances, estimators, models, priors
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given
+from lsa_jax.objectives import LowRank, plain_set
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.setting import Setting
@@ -75,9 +76,9 @@ def prior_of(setting: Setting) -> TaskPrior:
 
 
 def has_minimiser(setting: Setting) -> bool:
-    """Tell whether the closed-form minimisers hold for a setting: one layer of linear attention, and a symmetric prior with moments."""
+    """Tell whether closed-form minimisers hold for a setting: one layer of linear attention, and a pool or a symmetric law with moments."""
     theory = setting.network.theory
-    return theory is not None and theory.minimisers and _is_symmetric(setting.prior, setting.dim)
+    return theory is not None and theory.minimisers and (math.isfinite(setting.num_tasks) or _is_symmetric(setting.prior, setting.dim))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -104,10 +105,11 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
     """
     setting, model = group.setting, group.setting.network
     _require_laws(setting)
+    _require_averages(spec, group)
     _require_baselines(spec, group)
     for regime in {cell.regime for cell in group.cells}:
         for one in group.family.lineage_of(regime):
-            models.require_group(model, one.train)
+            _require_set(model, one.train, setting.dim)
         if setting.gradient == "closed_form" and group.family.by_name[regime].optimum is None:
             raise InputError(f"regime {regime!r} has no closed form: leave it out where gradient = 'closed_form'")
     _warn_of_curved_constraints(group, model)
@@ -117,6 +119,15 @@ def require_trainable(spec: "Spec", group: "Group") -> None:
         _require_simulated(spec, group, model)
     elif setting.gradient == "population":
         _require_moments(group)
+
+
+def _require_set(model: models.Model, train: str, dim: int) -> None:
+    """Refuse a trainable set that the model lacks, or a rank that its tokens have no room for."""
+    models.require_group(model, plain_set(train))
+    adapter = LowRank.of(train)
+    if adapter is not None:
+        start = jax.eval_shape(functools.partial(model.init, dim=dim, std=1.0), jax.random.key(0))
+        jax.eval_shape(functools.partial(adapter.start, model), jax.random.key(0), start)
 
 
 def _warn_of_curved_constraints(group: "Group", model: models.Model) -> None:
@@ -143,17 +154,30 @@ def _require_laws(setting: Setting) -> None:
         checks.as_task("target_task", np.array(setting.target_task), setting.dim)
 
 
+def _require_averages(spec: "Spec", group: "Group") -> None:
+    """Refuse averages over laws of tasks as test tasks where they are not exact for a model that is measured exactly."""
+    theory = group.setting.network.theory
+    if not spec.test_laws or theory is None:
+        return
+    if theory.exact_at is not None or not has_moments(prior_of(group.setting)):
+        told = f"model {group.setting.network.name!r} has no exact average over prior {group.setting.prior}"
+        raise InputError(f"{told}: leave {' and '.join(spec.test_laws)} out of test_tasks")
+
+
 def _require_baselines(spec: "Spec", group: "Group") -> None:
     """Refuse baselines that a prior, no noise or infinite contexts leave undefined."""
     noise, shots = float(group.lineages["noise_std"].min()), float(group.lineages["pretraining_shots"].max())
+    law, number = prior_of(group.setting), group.setting.num_tasks
+    pool = priors.FiniteTasks(tasks=jnp.zeros((int(number), law.dim))) if math.isfinite(number) else law
     for name in spec.baselines:
-        estimators.require_baseline(name, LinearRegression(jnp.eye(group.setting.dim), noise), prior_of(group.setting), shots)
+        seen = pool if estimators.baseline(name).knows_pool else law
+        estimators.require_baseline(name, LinearRegression(jnp.eye(group.setting.dim), noise), seen, shots)
 
 
 def _require_moments(group: "Group") -> None:
     """Refuse exact gradients over a prior without exact moments, where a term asks for them."""
     asked = {term.name for cell in group.trainings for term in group.family.by_name[cell.regime].terms}
-    if "prior" in asked and not has_moments(prior_of(group.setting)):
+    if "prior" in asked and math.isinf(group.setting.num_tasks) and not has_moments(prior_of(group.setting)):
         raise InputError(f"prior {group.setting.prior} has no exact moments: set gradient = 'sampled', or give it `moments`")
 
 

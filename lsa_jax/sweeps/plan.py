@@ -75,17 +75,18 @@ class Group:
         model = self.setting.network
         drawn = model.theory is None or model.theory.sampled_errors is None
         pooled = bool(self.setting.pool_size) and self.setting.gradient == "sampled"
+        compared = any(term.compares for branch in self.trainings for term in self.family.by_name[branch.regime].terms)
         shots = [cell.knobs["fine_tuning_shots"] for cell in self.cells]
         return Rows(
-            prior=_most(self.lineages["pretraining_shots"]) if drawn else None,
-            target=_most(shots) if drawn or pooled else None,
+            prior=_most(self.lineages["pretraining_shots"]) if drawn or compared else None,
+            target=_most(shots) if drawn or compared or pooled else None,
             evaluation=_most(spec.evaluation_shots) if drawn else None,
             baseline=_most(spec.finite_shots) if spec.baselines else None,
         )
 
 
 def plan(spec: Spec) -> list[Group]:
-    """Cut a sweep into groups; cells that several blocks name are there once.
+    """Cut a sweep into groups; cells that several blocks name are there once, those of sweeps it goes on from first.
 
     Args:
         spec: the sweep.
@@ -94,7 +95,8 @@ def plan(spec: Spec) -> list[Group]:
         The groups, in the order of their first cell.
 
     Raises:
-        ValueError: if a covariance, a prior or a model cannot be made or trained as asked, or there are too many lineages.
+        ValueError: if a covariance, a prior or a model cannot be made or trained as asked, there are too many lineages, or
+            baselines would be measured twice.
 
     Example:
         >>> from lsa_jax.sweeps import spec
@@ -102,6 +104,17 @@ def plan(spec: Spec) -> list[Group]:
         >>> [(group.setting.dim, len(group.lineages), group.num_cells) for group in groups]
         [(3, 20, 80), (5, 20, 80)]
     """
+    groups: list[Group] = []
+    for one in spec.history:
+        for group in _groups(one):
+            groups += [dataclasses.replace(part, number=len(groups) + place) for place, part in enumerate(_new(group, groups, one))]
+    for group in groups:
+        laws.require_trainable(spec, group)
+    return groups
+
+
+def _groups(spec: Spec) -> list[Group]:
+    """The groups of a sweep alone."""
     sizes = [math.prod(len(block[name]) for name in LINEAGE) for block in spec.blocks]
     if sum(sizes) > MOST_LINEAGES:
         raise InputError(f"the sweep has {sum(sizes):.3g} lineages; one plan holds at most {MOST_LINEAGES:.0e}: split it into several")
@@ -117,9 +130,27 @@ def plan(spec: Spec) -> list[Group]:
         setting = Setting(**{name: levels[name][int(first[name])] for name in shared})
         lineages = rows[list(TRACED)].reset_index(drop=True)
         groups.append(Group(number, setting, lineages, all_cells[int(first["pattern"])], spec.family))
-    for group in groups:
-        laws.require_trainable(spec, group)
     return groups
+
+
+def _new(group: Group, known: Sequence[Group], spec: Spec) -> list[Group]:
+    """The parts of a group that known ones do not hold: whole lineages, and lineages that lack some cells."""
+    alike = [one for one in known if one.setting == group.setting]
+    if not alike:
+        return [group]
+    rows = pd.MultiIndex.from_frame(group.lineages)
+    held, place = np.unique(
+        np.stack([rows.isin(pd.MultiIndex.from_frame(one.lineages)) for one in alike], axis=1), axis=0, return_inverse=True
+    )
+    parts = []
+    for number, holders in enumerate(held):
+        there = {cell for one, holds in zip(alike, holders, strict=True) if holds for cell in one.cells}
+        cells = tuple(cell for cell in group.cells if cell not in there)
+        if cells and there and spec.baselines:
+            raise InputError("regimes cannot be added where baselines are measured already, which would count twice: choose another --out")
+        if cells:
+            parts.append(dataclasses.replace(group, lineages=group.lineages[place == number].reset_index(drop=True), cells=cells))
+    return parts
 
 
 def _cells(family: Family, block: Axes) -> tuple[Branch, ...]:

@@ -1,4 +1,4 @@
-"""Which part of a sweep this process works on, and on which devices: processes share nothing but the folder."""
+"""Which part of a sweep this process works on, and on which devices: what shares it share nothing but the folder."""
 
 import contextlib
 import dataclasses
@@ -15,6 +15,9 @@ from lsa_jax.errors import InputError
 
 ARRAY = {"ID": "", "MIN": "0", "MAX": "", "STEP": "1", "COUNT": ""}
 """What SLURM tells a task of its job array, and what is taken where it does not."""
+
+RANKS = {"SLURM_PROCID": "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_ID": "TPU_WORKERS"}
+"""Where `srun`, Open MPI and TPU pods tell a process its rank, and where how many there are."""
 
 SHARD = re.compile(r"(\d+)/(\d+)")
 
@@ -41,11 +44,11 @@ class Share:
 
 
 def read_share(text: str | None, environment: Mapping[str, str] = os.environ) -> Share:
-    """Return the share that `--shard I/N` names, else that of a SLURM job array, else all.
+    """Return the share that `--shard I/N` names, else the one that a launcher tells in the environment, else all.
 
     Args:
         text: the flag; None where it was not given.
-        environment: the environment's variables.
+        environment: the environment's variables: of a SLURM job array, of `srun`, `mpirun` or a TPU pod, or of both.
 
     Returns:
         The share.
@@ -56,15 +59,26 @@ def read_share(text: str | None, environment: Mapping[str, str] = os.environ) ->
     Example:
         >>> read_share(None, {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"})
         Share(index=2, count=4)
+        >>> read_share(None, {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "3"})
+        Share(index=1, count=3)
     """
     if text is not None:
         match = SHARD.fullmatch(text.strip())
         if not match:
             raise InputError(f"--shard got {text!r}; it must be I/N with I from 0 to N - 1, for example 0/4")
         return Share(int(match[1]), int(match[2]))
-    if "SLURM_ARRAY_TASK_ID" not in environment:
-        return Share()
-    return _place_in_array(environment)
+    array = _place_in_array(environment) if "SLURM_ARRAY_TASK_ID" in environment else Share()
+    return _rank(environment).within(array)
+
+
+def _rank(environment: Mapping[str, str]) -> Share:
+    """The place of a process among those that a launcher started together."""
+    told = {**environment, "TPU_WORKERS": str(1 + environment.get("TPU_WORKER_HOSTNAMES", "").count(","))}
+    for number, count in RANKS.items():
+        rank, size = told.get(number, ""), told.get(count, "")
+        if rank.isdigit() and size.isdigit() and int(size) > 1:
+            return Share(int(rank), int(size))
+    return Share()
 
 
 def _place_in_array(environment: Mapping[str, str]) -> Share:
@@ -82,58 +96,6 @@ def _place_in_array(environment: Mapping[str, str]) -> Share:
             "ask for a range, or give each task --shard I/N"
         )
     return Share(place, count)
-
-
-def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> Share:
-    """Meet the other processes of the job, if there are any, and return this one's share.
-
-    Found from SLURM (`srun`), Open MPI and TPU pods, or from the arguments. Once all have met they part, so that none waits for, or dies
-    with, another.
-
-    Args:
-        coordinator: address `host:port` of process 0.
-        num_processes: how many there are.
-        process_id: which one this is.
-
-    Returns:
-        This process's share.
-
-    Raises:
-        ValueError: if only some of the three are given, the process is out of range, or the others cannot be found.
-    """
-    given = [coordinator, num_processes, process_id]
-    if any(part is not None for part in given) and any(part is None for part in given):
-        raise InputError("give --coordinator, --num-processes and --process-id together, or none of them")
-    if process_id is not None and num_processes is not None:
-        Share(process_id, num_processes)
-    if coordinator is None and not launched_together(os.environ):
-        return Share()
-    host, _, port = (coordinator or "").rpartition(":")
-    bind = f"{host}:{port}" if coordinator and process_id == 0 else None
-    try:
-        jax.distributed.initialize(coordinator, num_processes, process_id, coordinator_bind_address=bind)
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"the processes did not meet ({reason}): give --coordinator, --num-processes and --process-id, or --shard"
-        ) from None
-    share = Share(jax.process_index(), jax.process_count())
-    jax.distributed.shutdown()
-    return share
-
-
-def launched_together(environment: Mapping[str, str]) -> bool:
-    """Tell whether a launcher that JAX knows started several processes.
-
-    Args:
-        environment: the environment's variables.
-
-    Returns:
-        True under `srun` with several tasks, `mpirun` with several ranks, or on a TPU pod.
-    """
-    sizes = (environment.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
-    pod = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
-    return pod or any(size.isdigit() and int(size) > 1 for size in sizes)
 
 
 def spread_over_cores() -> None:

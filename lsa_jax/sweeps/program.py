@@ -14,15 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
 from lsa_jax import evaluation, experiment
 from lsa_jax.batching import vmap_last
-from lsa_jax.empirical import RiskEstimate
+from lsa_jax.empirical import RiskEstimate, empirical_risk
 from lsa_jax.estimators import Baseline
 from lsa_jax.experiment import Lineage, Rows
+from lsa_jax.models import LINEAR, Model
 from lsa_jax.models.protocol import all_finite
 from lsa_jax.params import Params
+from lsa_jax.priors import TaskPrior
 from lsa_jax.regimes import Regime
 from lsa_jax.setting import Setting
 from lsa_jax.sweeps.laws import Laws
@@ -30,6 +32,9 @@ from lsa_jax.training import Trained
 
 LARGEST_DIM_BATCH_LAST = 12
 """Largest dimension for which a CPU gains from keeping the batch last (2 times at d = 5, 1.2 at 12); above it matrix products pay."""
+
+LAW_STREAMS = {"pool": 2**31, "prior": 2**31 + 1}
+"""Streams of prompts over laws of tasks, beside those of single test tasks."""
 
 SPLIT, WHOLE = PartitionSpec("lineage"), PartitionSpec()
 """What is spread over the devices, and what each of them has whole."""
@@ -74,14 +79,18 @@ class Static:
         rows: rows that prompts of tokens reserve.
         simulation_prompts: prompts that simulate each error; 0 for none.
         quantiles: levels of the quantiles over them.
+        test_laws: laws of tasks over which errors are averaged beside single test tasks.
         mesh: the devices over which lineages are spread.
+        platform: the platform they are of, or that the program is written for.
     """
 
     setting: Setting
     rows: Rows
     simulation_prompts: int
     quantiles: tuple[float, ...]
+    test_laws: tuple[str, ...]
     mesh: Mesh
+    platform: str
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -101,7 +110,7 @@ def train(static: Static, regime: Regime, traced: Traced, laws: Laws, knobs: Map
     """
     setting = static.setting
     small = setting.gradient == "population" and setting.dim <= LARGEST_DIM_BATCH_LAST
-    over_batch = vmap_last if small and _platform(static) == "cpu" else jax.vmap
+    over_batch = vmap_last if small and static.platform == "cpu" else jax.vmap
 
     def one(laws: Laws, knobs: Mapping[str, Array], traced: Traced, parent: Trained | None) -> Trained:
         setting, lineage = _drawn(static, laws, traced)
@@ -168,20 +177,10 @@ def measure_baseline(static: Static, baseline: Baseline, traced: Traced, laws: L
         laws, grid = common
         setting, lineage = _drawn(static, laws, traced)
         problem, key = lineage.problem, jax.random.fold_in(lineage.key, experiment.BASELINE_STREAM)
-        params = baseline.fit(jax.random.fold_in(key, 0), problem, lineage.prior, setting.pretraining_shots)
-        tasks = _test_tasks(lineage, grid)
-        estimate = evaluation.simulated_curves(
-            jax.random.fold_in(key, 1),
-            params,
-            problem,
-            tasks,
-            grid.baseline_shots,
-            static.simulation_prompts,
-            model=baseline.predict,
-            max_shots=static.rows.baseline,
-            quantiles=static.quantiles,
-        )
-        return _told(lineage, estimate)
+        fitted = lineage.prior if baseline.knows_pool else lineage.law
+        params = baseline.fit(jax.random.fold_in(key, 0), problem, fitted, setting.pretraining_shots)
+        drawing = {"model": baseline.predict, "max_shots": static.rows.baseline}
+        return _told(lineage, _simulated(static, jax.random.fold_in(key, 1), lineage, grid, params, grid.baseline_shots, drawing))
 
     return _spread(static, jax.vmap(one, (None, 0)), ((laws, grid),), (traced,))
 
@@ -234,26 +233,63 @@ def _measured(
     static: Static, setting: Setting, lineage: Lineage, grid: Grid, stream: Array, optimal: Params | None, trained: Trained | None
 ) -> Measured:
     """Errors of a trained model, or of the optimum itself, on tasks of the asked cosines."""
-    model, problem = setting.network, lineage.problem
+    model = setting.network
     params = optimal if trained is None else trained.params
-    tasks, risk, estimate = _test_tasks(lineage, grid), None, None
+    risk, estimate = None, None
     diverged = jnp.zeros((), bool) if trained is None else trained.diverged
     if model.theory is not None:
-        risk = evaluation.error_curves(params, problem, tasks, grid.evaluation_shots, model=model)
+        risk = _exact(static, lineage, grid, params, model)
         diverged |= ~all_finite(risk)
     if static.simulation_prompts:
         key = jax.random.fold_in(jax.random.fold_in(lineage.key, experiment.SIMULATION_STREAM), stream)
-        rows = {} if static.rows.evaluation is None else {"max_shots": static.rows.evaluation}
-        simulated = (params, problem, tasks, grid.simulation_shots, static.simulation_prompts)
-        estimate = evaluation.simulated_curves(key, *simulated, model=model, quantiles=static.quantiles, **rows)
+        drawing = {"model": model} | ({} if static.rows.evaluation is None else {"max_shots": static.rows.evaluation})
+        estimate = _simulated(static, key, lineage, grid, params, grid.simulation_shots, drawing)
     return _told(
         lineage,
         estimate,
         risk=risk,
-        optimum_risk=None if optimal is None else evaluation.error_curves(optimal, problem, tasks, grid.evaluation_shots),
+        optimum_risk=None if optimal is None else _exact(static, lineage, grid, optimal, LINEAR),
         diverged=diverged,
         optimum=optimal if trained is None else None,
     )
+
+
+def _exact(static: Static, lineage: Lineage, grid: Grid, params: Any, model: Model) -> Float[Array, "tasks shots"]:
+    """Exact errors on the test tasks, and averaged over the laws asked for."""
+    theory, shots = model.theory, grid.evaluation_shots
+    assert theory is not None
+    single = evaluation.error_curves(params, lineage.problem, _test_tasks(lineage, grid), shots, model=model)
+    means = [jax.vmap(theory.risk(lineage.problem, law), (None, 0))(params, shots) for law in _test_laws(static, lineage)]
+    return jnp.concatenate([single, *(mean[None] for mean in means)])
+
+
+def _simulated(
+    static: Static,
+    key: Key[Array, ""],
+    lineage: Lineage,
+    grid: Grid,
+    params: Any,
+    shots: Float[Array, " shots"],
+    drawing: Mapping[str, Any],
+) -> RiskEstimate:
+    """Simulated errors on the test tasks, and over prompts each with a task of its own from the laws asked for."""
+    count, drawing = static.simulation_prompts, dict[str, Any](drawing, quantiles=static.quantiles)
+    found = [evaluation.simulated_curves(key, params, lineage.problem, _test_tasks(lineage, grid), shots, count, **drawing)]
+    for law, stream in zip(_test_laws(static, lineage), static.test_laws, strict=True):
+        law_key = jax.random.fold_in(key, LAW_STREAMS[stream])
+
+        def estimate(cell: tuple[Array, Array], law: TaskPrior = law, law_key: Key[Array, ""] = law_key) -> RiskEstimate:
+            return empirical_risk(jax.random.fold_in(law_key, cell[0]), params, lineage.problem, law, cell[1], count, **drawing)
+
+        drawn = jax.lax.map(estimate, (jnp.arange(len(shots), dtype=jnp.uint32), shots))
+        found.append(jax.tree.map(lambda leaf: leaf[None], drawn))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+
+
+def _test_laws(static: Static, lineage: Lineage) -> tuple[TaskPrior, ...]:
+    """The laws asked for."""
+    known = {"pool": lineage.prior, "prior": lineage.law}
+    return tuple(known[name] for name in static.test_laws)
 
 
 def _test_tasks(lineage: Lineage, grid: Grid) -> Float[Array, "num_tasks dim"]:
@@ -279,11 +315,6 @@ def _spread(static: Static, run: Callable[..., Any], common: tuple[Any, ...], al
     places = (WHOLE,) * len(common) + (SPLIT,) * len(along)
     each = jax.shard_map(run, mesh=static.mesh, in_specs=places, out_specs=SPLIT, check_vma=False)
     return each(*common, *along)
-
-
-def _platform(static: Static) -> str:
-    """The platform of the devices."""
-    return static.mesh.devices.flat[0].platform
 
 
 def placed(static: Static, whole: Any, split: Any) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lsa_jax.setting import SHARED, STATIC, TRACED
 from lsa_jax.sweeps.compiled import Outcome
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.program import Measured
-from lsa_jax.sweeps.spec import TEST_TASKS, Spec
+from lsa_jax.sweeps.spec import Spec
 
 FORMAT = 2
 """Version of the record format; raised whenever columns or their meaning change."""
@@ -75,7 +75,7 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
     def shots(cell: Branch, metric: str) -> tuple[float, ...]:
         return exact if metric in EXACT else simulated if cell in group.models else spec.finite_shots
 
-    rows = [_Rows(spec.cosines, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
+    rows = [_Rows(spec.tests, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
     lineages = group.lineages.iloc[chunk.first : chunk.last]
     missed = np.asarray(outcome.above_minimum)[:count]
 
@@ -103,20 +103,13 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
         "above_minimum": np.repeat(missed, values.shape[1]),
     }
     bad = np.stack([diverged[cell] for cell in group.cells], axis=1)
-    tally = {"cells": bad.size, "diverged": int(bad.sum()), "above_minimum": int(missed.sum()) * len(group.cells)}
     return pa.table(columns).replace_schema_metadata({
         FORMAT_KEY: str(FORMAT),
         DIGEST_KEY: spec.digest,
         ROWS_KEY: str(values.shape[1]),
-        COUNTS_KEY: json.dumps({**tally, "flagged": _flagged(bad, missed)}),
+        COUNTS_KEY: _counts(bad, missed),
         b"lsa_jax.environment": json.dumps(store.environment()),
     })
-
-
-def task_name(cosine: float) -> str:
-    """Return the name of a test task: `target`, `opposite`, or its cosine to the target task, to as many digits as tell it from others."""
-    named = {value: name for name, value in TEST_TASKS.items()}
-    return named.get(cosine, f"cosine {cosine:.12g}")
 
 
 def quantile_name(level: float) -> str:
@@ -124,16 +117,52 @@ def quantile_name(level: float) -> str:
     return f"quantile_{level:g}"
 
 
-def _flagged(diverged: np.ndarray, missed: np.ndarray) -> list[list[int]]:
-    """Cells of each lineage that diverged, and that started above the minimum, so that overlapping chunks can be counted once."""
-    return [[int(lost), int(low) * diverged.shape[1]] for lost, low in zip(diverged.sum(axis=1), missed, strict=True)]
+def part(table: pa.Table, held: Sequence[Branch], kept: Sequence[Branch], lineages: tuple[int, int], digest: str) -> pa.Table:
+    """Return the records of some lineages and cells of a chunk, as records of another sweep.
+
+    Args:
+        table: the records of the chunk.
+        held: its cells.
+        kept: those of them to keep.
+        lineages: the first lineage to keep, and the one after the last.
+        digest: the other sweep.
+
+    Returns:
+        The records.
+    """
+    metadata = table.schema.metadata or {}
+    size, (first, last) = int(metadata[ROWS_KEY]), lineages
+    sample = table.slice(0, size).to_pandas()
+    of_cell = {cell: np.flatnonzero(_is_of(sample, cell)) for cell in kept}
+    rows = np.arange(size) if set(kept) == set(held) else np.sort(np.concatenate(list(of_cell.values())))
+    found = table.take((np.arange(first, last)[:, None] * size + rows).ravel())
+    flags = {name: table[name].to_numpy().reshape(-1, size)[first:last] for name in ("diverged", "above_minimum")}
+    bad = np.stack([flags["diverged"][:, places[0]] for places in of_cell.values()], axis=1)
+    counts = _counts(bad, flags["above_minimum"][:, 0])
+    return found.replace_schema_metadata({**metadata, DIGEST_KEY: digest, ROWS_KEY: str(len(rows)), COUNTS_KEY: counts})
+
+
+def _is_of(frame: pd.DataFrame, cell: Branch) -> pd.Series:
+    """Which records are those of a cell."""
+    named = frame["regime"] == cell.regime
+    for knob, value in _columns(cell).items():
+        named &= frame[knob] == value
+    return named
+
+
+def _counts(diverged: np.ndarray, missed: np.ndarray) -> str:
+    """Cells of lineages, those that diverged, and that started above the minimum: of all, and of each so that overlaps count once."""
+    cells = diverged.shape[1]
+    flagged = [[int(lost), int(low) * cells] for lost, low in zip(diverged.sum(axis=1), missed, strict=True)]
+    tally = {"cells": diverged.size, "diverged": int(diverged.sum()), "above_minimum": int(missed.sum()) * cells}
+    return json.dumps({**tally, "flagged": flagged})
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """The rows of one metric of one cell of a lineage: over test tasks, and over numbers of shots the last ones fastest."""
+    """The rows of one metric of one cell of a lineage: over test tasks and laws, and over numbers of shots the last ones fastest."""
 
-    known_cosines: tuple[float, ...]
+    tests: tuple[tuple[str, float], ...]
     known_shots: tuple[float, ...]
     cell: Branch
     metric: str
@@ -141,22 +170,22 @@ class _Rows:
     @property
     def size(self) -> int:
         """Their number."""
-        return len(self.known_cosines) * len(self.known_shots)
+        return len(self.tests) * len(self.known_shots)
 
     @property
     def cosines(self) -> np.ndarray:
         """The cosine of each row's test task."""
-        return np.repeat(self.known_cosines, len(self.known_shots))
+        return np.repeat([cosine for _, cosine in self.tests], len(self.known_shots))
 
     @property
     def tasks(self) -> list[str]:
         """The name of each row's test task."""
-        return [task_name(cosine) for cosine in self.cosines]
+        return [name for name, _ in self.tests for _ in self.known_shots]
 
     @property
     def shots(self) -> np.ndarray:
         """The number of shots of each row."""
-        return np.tile(self.known_shots, len(self.known_cosines))
+        return np.tile(self.known_shots, len(self.tests))
 
 
 def _metrics(spec: Spec, measured: Measured) -> Mapping[str, np.ndarray]:

@@ -98,11 +98,11 @@ def load(out: str | Path) -> Results:
         ValueError: if the folder is not a sweep's, holds no finished chunk, or a file is damaged or of another format.
     """
     folder = Folder(Path(out).expanduser())
-    digest = folder.manifest()["digest"]
+    digests = folder.digests()
     paths = list(folder.chunks.glob("*.parquet"))
     if not paths:
         raise InputError(f"{out} holds no finished chunk yet: run the sweep first")
-    return Results(chunks.load(paths, digest))
+    return Results(chunks.load(paths, digests))
 
 
 def export(out: Path, file_format: str, to: Path | None = None) -> Path:

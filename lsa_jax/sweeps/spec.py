@@ -11,13 +11,17 @@ from typing import Any
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.given import Given
-from lsa_jax.knobs import Check, Knob
+from lsa_jax.knobs import Knob, choice
+from lsa_jax.objectives import TERMS
 from lsa_jax.regimes import Family, Regime
 from lsa_jax.setting import EVALUATION, SETTING
 from lsa_jax.sweeps import sources
 from lsa_jax.written import as_list, values_of
 
 TEST_TASKS = {"target": 1.0, "opposite": -1.0}
+TEST_LAWS = ("pool", "prior")
+"""Laws over which errors can be averaged beside single test tasks: the pretraining tasks, and what a pool of them was drawn from."""
+
 DEFAULT_REGIMES = ("pretrained", "full", "value", "value_auxiliary")
 TABLES = ("points", "regimes")
 
@@ -34,11 +38,13 @@ class Spec:
         evaluation_shots: numbers of shots at which models are evaluated.
         simulation_shots: those of them at which errors are simulated.
         cosines: cosines to the target task of the tasks they are evaluated on; 1 is θ₀ itself and -1 its opposite.
+        test_laws: laws of tasks over which errors are averaged as well: `pool`, the pretraining tasks, and `prior`, what they come from.
         simulation_prompts: prompts to simulate each error with, beside the exact one; 0 for none.
         simulation_quantiles: levels of the quantiles over these prompts that are recorded beside their mean.
         baselines: estimators that are measured beside the models, see `lsa_jax.estimators.baseline`.
         dtype: `float32` or `float64`.
         matmul_precision: precision of matrix products on devices that have several.
+        earlier: sweeps that it goes on from, oldest first: what they hold is not computed again.
     """
 
     blocks: tuple[Axes, ...]
@@ -46,16 +52,23 @@ class Spec:
     evaluation_shots: tuple[float, ...]
     simulation_shots: tuple[float, ...]
     cosines: tuple[float, ...]
+    test_laws: tuple[str, ...]
     simulation_prompts: int
     simulation_quantiles: tuple[float, ...]
     baselines: tuple[str, ...]
     dtype: str
     matmul_precision: str
+    earlier: tuple["Spec", ...] = ()
 
     @property
     def finite_shots(self) -> tuple[float, ...]:
         """The numbers of shots at which baselines are simulated."""
         return tuple(filter(math.isfinite, self.simulation_shots))
+
+    @property
+    def history(self) -> tuple["Spec", ...]:
+        """The sweeps it goes on from, and itself without them."""
+        return *self.earlier, dataclasses.replace(self, earlier=())
 
     @property
     def axes(self) -> dict[str, Knob]:
@@ -75,13 +88,38 @@ class Spec:
             "dtype": self.dtype,
             "matmul_precision": self.matmul_precision,
         }
-        asked = {"simulation_quantiles": self.simulation_quantiles, "baselines": self.baselines}
+        asked = {"simulation_quantiles": self.simulation_quantiles, "baselines": self.baselines, "test_laws": self.test_laws}
+        asked["extends"] = [one.as_dict() for one in self.earlier]
         return told | {name: list(values) for name, values in asked.items() if values}
+
+    @property
+    def tests(self) -> tuple[tuple[str, float], ...]:
+        """Name of every test task and its cosine to the target, and of every law, which has none."""
+        return (*((task_name(cosine), cosine) for cosine in self.cosines), *((law, math.nan) for law in self.test_laws))
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """The laws, models and terms of one's own, of which `as_dict` holds the names alone."""
+        own = (*self.earlier, self)
+        values = (
+            value for one in own for block in one.blocks for column in block.values() if not isinstance(column, range) for value in column
+        )
+        terms = (term for one in own for regime in one.family.regimes for term in (*regime.terms, regime.constraint) if term)
+        return {
+            **{str(value): value for value in values if isinstance(value, Given)},
+            **{term.name: term for term in terms if TERMS.get(term.name) is not term},
+        }
 
     @property
     def digest(self) -> str:
         """A hash of the spec."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(self.as_dict())
+
+
+def digest_of(told: Mapping[str, Any]) -> str:
+    """Return the hash of a spec from what it was written down as; what it extends counts where there is something."""
+    content = {name: value for name, value in told.items() if name != "extends" or value}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str] = ()) -> Spec:
@@ -121,10 +159,16 @@ def read(source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str]
     return _checked(tuple(_block(written, point, family) for point in points), family, shared)
 
 
+def task_name(cosine: float) -> str:
+    """Return the name of a test task: `target`, `opposite`, or its cosine to the target task, to as many digits as tell it from others."""
+    named = {value: name for name, value in TEST_TASKS.items()}
+    return named.get(cosine, f"cosine {cosine:.12g}")
+
+
 def axes_of(family: Family) -> dict[str, Knob]:
     """Return the axes that a spec may have where these regimes are known."""
     names = tuple(regime.name for regime in family.regimes)
-    regime = Knob("branch", DEFAULT_REGIMES, Check(lambda name, value: checks.as_choice(name, str(value), names)), "regime")
+    regime = Knob("branch", DEFAULT_REGIMES, choice(*names), "regime")
     terms = {name: knob for one in family.regimes for name, knob in one.knobs.items() if name not in one.swept}
     return {**SETTING, "regime": regime, **terms}
 
@@ -179,8 +223,11 @@ def _require_use(block: Axes, named: Mapping[str, Any]) -> None:
 
 def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]) -> Spec:
     """The spec with what belongs to the whole sweep checked too."""
-    asked = shared["test_tasks"]
-    cosines = [TEST_TASKS.get(one, one) if isinstance(one, str) else one for one in as_list(asked)]
+    asked = as_list(shared["test_tasks"])
+    laws = tuple(law for law in TEST_LAWS if law in asked)
+    cosines = [TEST_TASKS.get(one, one) if isinstance(one, str) else one for one in asked if one not in laws]
+    if laws and not cosines:
+        raise InputError(f"test_tasks has no single task beside {' and '.join(laws)}: add 'target'")
 
     def several(name: str) -> tuple[float, ...]:
         return tuple(map(float, values_of(name, shared[name], EVALUATION[name].check)))
@@ -201,6 +248,7 @@ def _checked(blocks: tuple[Axes, ...], family: Family, shared: Mapping[str, Any]
         evaluation_shots=shots,
         simulation_shots=simulated,
         cosines=tuple(map(float, values_of("test_tasks", cosines, EVALUATION["test_tasks"].check))),
+        test_laws=laws,
         simulation_prompts=one("simulation_prompts"),
         simulation_quantiles=some("simulation_quantiles"),
         baselines=some("baselines"),

@@ -1,0 +1,1 @@
+"""What the site needs beside Sphinx: pages made from the package, links between pages of the repository, equations, the reference."""

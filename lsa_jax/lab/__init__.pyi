@@ -1,0 +1,13 @@
+from .best import best_front as best_front
+from .best import regime_points as regime_points
+from .curves import Front as Front
+from .curves import fronts as fronts
+from .curves import table as table
+from .experiment import compare as compare
+from .experiment import run as run
+from .inputs import exact_inputs as exact_inputs
+from .inputs import pretrained as pretrained
+from .landscape import Landscape as Landscape
+from .remedies import Remedy as Remedy
+from .remedies import remedy as remedy
+from .value_fronts import value_front as value_front

@@ -1,0 +1,60 @@
+"""What `lsa-jax lab` prints and writes."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from lsa_jax import exit_codes, store
+from lsa_jax.lab.experiment import GAINS, Lab, compare, run
+from lsa_jax.lab.settings import Settings
+from lsa_jax.plotting.lab import plot_lab
+
+TABLE_WIDTH = 130
+
+
+def command(settings: Settings, out: Path, *, best: bool) -> int:
+    """Run the lab, print its table, and write figure and numbers.
+
+    Args:
+        settings: what is fine-tuned.
+        out: the folder.
+        best: whether to search for the best front.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: if a value is out of range or unknown.
+    """
+    begun, console = time.monotonic(), Console()
+    console = console if console.is_terminal else Console(width=TABLE_WIDTH)
+    lab = run(settings, best)
+    compared = compare(lab)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, numbers in (("fronts", lab.fronts), ("best", lab.best), ("compared", compared)):
+        store.save_table(out / name, numbers)
+    store.save_figure(out / "lab", plot_lab(lab.fronts, lab.best, lab.regimes, lab.noise_variance))
+    for gain in GAINS:
+        console.print(_table(lab, compared[compared["gain"] == gain], gain))
+    console.print(f"figure and numbers: {out} ({time.monotonic() - begun:.0f} s)", highlight=False, soft_wrap=True)
+    return exit_codes.DONE
+
+
+def _table(lab: Lab, rows: pd.DataFrame, gain: float) -> Table:
+    """What each remedy costs where a part of the zero-shot excess is gone."""
+    start = lab.fronts.iloc[0]
+    before = ", ".join(f"{start[name]:.4f} {told}" for name, told in (("prior", "on the prior"), ("few_shot_opposite", "on -θ₀")))
+    title = f"{gain:.0%} of the zero-shot excess gone; few-shot errors before: {before}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("remedy", no_wrap=True)
+    for heading in ("knob", "zero-shot, θ₀", "prior", "forgotten", "above the best", "-θ₀", "prior, n = ∞"):
+        table.add_column(heading, justify="right")
+    columns = ("zero_shot", "prior", "forgotten", "above_best", "few_shot_opposite", "prior_limit")
+    for _, row in rows.sort_values("prior", na_position="last").iterrows():
+        missed = pd.isna(row["knob"])
+        cells = [""] * len(columns) if missed else [f"{row[name]:.4f}" for name in columns]
+        table.add_row(str(row["title"]), "never" if missed else f"{row['knob']:.3g}", *cells)
+    return table

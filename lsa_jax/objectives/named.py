@@ -1,0 +1,19 @@
+"""The built-in terms of losses by name; one of one's own needs no other place."""
+
+from lsa_jax.objectives import remedies, terms
+
+TERMS = {
+    term.name: term
+    for term in (
+        terms.PRIOR,
+        terms.ZERO_SHOT,
+        terms.FEW_SHOT,
+        terms.L2_SP,
+        remedies.EWC,
+        remedies.EWC_FULL,
+        remedies.DISTILLATION,
+        remedies.DISTILLATION_TARGET,
+        remedies.DISTILLATION_ZERO_SHOT,
+    )
+}
+"""Objectives (a) to (d) are made of the first three."""

@@ -1,0 +1,149 @@
+"""Terms that protect what was learned, and low-rank sets: against exact Fisher matrices, gradients on prompts, and definitions."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement import STANDARD_ERRORS
+from jax.flatten_util import ravel_pytree
+
+import lsa_jax as lsa
+from lsa_jax import experiment, objectives, prompts
+from lsa_jax.objectives import TERMS
+
+DIM, SHOTS = 2, 6
+KEY = jax.random.key(0)
+PROBLEM = lsa.LinearRegression(covariance=jnp.array([[1.0, 0.3], [0.3, 0.5]]), noise_std=0.4)
+PRIOR, TASK = lsa.SpherePrior(dim=DIM), jnp.array([0.8, -0.6])
+START = lsa.optima.balanced(lsa.optima.pretrained(PROBLEM, PRIOR, SHOTS), 0.0)
+SETTING = lsa.Setting(dim=DIM, steps=200, batch_size=64, pretraining_shots=SHOTS, learning_rate=0.02)
+
+
+def inputs(train: str = "all") -> objectives.Inputs:
+    """Exact risks and distances."""
+    return lsa.lab.exact_inputs(PROBLEM, PRIOR, TASK, SHOTS, train=train)
+
+
+def elsewhere(seed: int) -> lsa.Params:
+    """Parameters a random step away from the start."""
+    moves = 0.3 * jax.random.normal(jax.random.key(seed), (2, DIM + 2, DIM + 2))
+    return lsa.Params(value=START.value + moves[0], query_key=START.query_key + moves[1])
+
+
+def value_of(term: str, params: lsa.Params, given: objectives.Inputs) -> float:
+    """A term at some parameters, for a run from START."""
+    one = TERMS[term]
+    return float(jax.jit(lambda params: one.loss(given, KEY, params, one.prepare(given, KEY, START)))(params))
+
+
+def test_ewc_weighs_moves_with_the_diagonal_of_the_exact_fisher() -> None:
+    moved = elsewhere(1)
+    step, fisher = (ravel_pytree(tree)[0] for tree in (moved, lsa.fisher_diagonal(START, PROBLEM, PRIOR, SHOTS)))
+    wanted = np.sum(fisher * (step - ravel_pytree(START)[0]) ** 2) / 2
+    np.testing.assert_allclose(value_of("ewc", moved, inputs()), wanted, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_full_ewc_weighs_moves_with_the_exact_fisher() -> None:
+    moved = elsewhere(1)
+    step = ravel_pytree(moved)[0] - ravel_pytree(START)[0]
+    fisher = lsa.fisher(START, PROBLEM, PRIOR, SHOTS)
+    np.testing.assert_allclose(value_of("ewc_full", moved, inputs()), step @ fisher @ step / 2, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_ewc_of_a_set_sees_that_set_alone() -> None:
+    moved = elsewhere(2)
+    only_value = moved.replace(query_key=START.query_key)
+    assert value_of("ewc", moved, inputs("value")) == pytest.approx(value_of("ewc", only_value, inputs()), rel=1e-10)
+
+
+@pytest.mark.parametrize("term", ["distillation", "distillation_target", "distillation_zero_shot"])
+def test_distillation_is_the_distance_of_predictions_on_its_prompts(term: str) -> None:
+    moved = elsewhere(3)
+    tasks = PRIOR if term == "distillation" else TASK
+    shots = 0 if term == "distillation_zero_shot" else SHOTS
+    wanted = lsa.prediction_distance(moved, START, PROBLEM, tasks, shots)
+    np.testing.assert_allclose(value_of(term, moved, inputs()), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("tasks", [PRIOR, TASK], ids=["prior", "task"])
+def test_sampled_distance_has_the_exact_mean(tasks: Any) -> None:
+    moved, exact = elsewhere(4), objectives.exact_distance(PROBLEM, tasks)
+    sampled = jax.jit(objectives.sampled_distance(PROBLEM, tasks, 4000), static_argnums=3)
+    batches = np.array([sampled(jax.random.key(seed), moved, START, SHOTS) for seed in range(100)])
+    error = batches.std(ddof=1) / len(batches) ** 0.5
+    wanted = float(jax.jit(exact)(KEY, moved, START, SHOTS))
+    assert error < 0.01 * wanted
+    assert abs(batches.mean() - wanted) < STANDARD_ERRORS * error
+
+
+@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_fisher_is_the_mean_square_of_gradients_on_drawn_prompts(count: int) -> None:
+    def squares(key: jax.Array) -> jax.Array:
+        task = prompts.sample_task(jax.random.fold_in(key, 0), PRIOR)
+        tokens = prompts.sample_prompt(jax.random.fold_in(key, 1), PROBLEM, task, SHOTS).tokens
+        return ravel_pytree(jax.grad(lsa.predict)(START, tokens))[0] ** 2
+
+    drawn = jax.jit(jax.vmap(squares))(jax.random.split(jax.random.key(5), count))
+    error = jnp.std(drawn, axis=0) / count**0.5
+    exact = ravel_pytree(lsa.fisher_diagonal(START, PROBLEM, PRIOR, SHOTS))[0]
+    acts = np.asarray(exact) > 0
+    assert acts.sum() == (DIM + 2) + (DIM + 2) * (DIM + 1)
+    assert (np.abs(drawn.mean(axis=0) - exact) <= STANDARD_ERRORS * error)[acts].all()
+    assert (error[acts] < 0.2 * exact[acts]).all()
+
+
+@pytest.mark.parametrize("gradient", ["population", "sampled"])
+def test_terms_train_in_both_engines_and_a_heavy_one_holds_the_model(gradient: str) -> None:
+    setting = dataclasses.replace(SETTING, gradient=gradient)
+    lineage = experiment.draw(setting, PROBLEM.covariance, PRIOR, TASK)
+    parent = experiment.train(setting, lineage, lsa.regimes.PAPER[0], {})
+    moved = []
+    for weight in (0.01, 100.0):
+        regime = lsa.Regime(name="held", loss={"zero_shot": 1.0, "ewc": weight})
+        run = experiment.train(setting, lineage, regime, {}, parent)
+        moved.append(float(jnp.sum((ravel_pytree(run.params)[0] - ravel_pytree(parent.params)[0]) ** 2)))
+    assert 0 < moved[1] < moved[0] / 10
+
+
+def test_low_rank_moves_its_set_alone_and_by_no_more_than_its_rank() -> None:
+    lineage = experiment.draw(SETTING, PROBLEM.covariance, PRIOR, TASK)
+    parent = experiment.train(SETTING, lineage, lsa.regimes.PAPER[0], {})
+    regime = lsa.Regime(name="adapted", loss={"zero_shot": 1.0}, train="lora(1, query_key)")
+    run = experiment.train(SETTING, lineage, regime, {}, parent)
+    change = np.asarray(run.params.query_key - parent.params.query_key)
+    np.testing.assert_array_equal(run.params.value, parent.params.value)
+    spectrum = np.linalg.svd(change)[1]
+    assert spectrum[0] > 1e-3
+    assert spectrum[1] < 1e-12 * spectrum[0]
+
+
+def test_rank_one_on_v_reaches_every_v() -> None:
+    lineage = experiment.draw(SETTING, PROBLEM.covariance, PRIOR, TASK)
+    start = experiment.train(SETTING, lineage, lsa.regimes.PAPER[0], {})
+    setting = dataclasses.replace(SETTING, steps=4000)
+    regime = lsa.Regime(name="adapted", loss={"zero_shot": 1.0}, train="lora(1, value)")
+    run = experiment.train(setting, lineage, regime, {}, start)
+    reached = lsa.population_risk(run.params, PROBLEM, TASK, 0)
+    least = lsa.population_risk(lsa.optima.value(start.params, PROBLEM, TASK), PROBLEM, TASK, 0)
+    before = lsa.population_risk(start.params, PROBLEM, TASK, 0)
+    assert before > least + 0.01
+    assert abs(reached - least) < 1e-3 * (before - least)
+
+
+def test_remedies_are_axes_of_a_sweep(tmp_path: Any) -> None:
+    regimes = [
+        lsa.Regime(name="kept", loss={"zero_shot": 1.0, "distillation": [0.1, 1.0]}, train="value"),
+        lsa.Regime(name="adapted", loss={"zero_shot": 1.0}, train="lora(1)"),
+    ]
+    spec = {"regimes": regimes, "regime": ["kept", "adapted"], "dim": 2, "seed": [0], "steps": 50, "gradient": "sampled", "batch_size": 16}
+    progress = lsa.run_sweep({**spec, "evaluation_shots": [0, 20]}, tmp_path / "sweep")
+    frame = lsa.load(tmp_path / "sweep").frame
+    assert progress.failed == 0
+    risks = frame[frame["metric"] == "risk"]
+    assert sorted(risks.loc[risks["regime"] == "kept", "weight_distillation"].unique()) == [0.1, 1.0]
+    assert np.isfinite(risks["value"]).all()
