@@ -106,8 +106,9 @@ def plan(spec: Spec) -> list[Group]:
     """
     groups: list[Group] = []
     for one in spec.history:
+        earlier = tuple(groups)
         for group in _groups(one):
-            groups += [dataclasses.replace(part, number=len(groups) + place) for place, part in enumerate(_new(group, groups, one))]
+            groups += [dataclasses.replace(part, number=len(groups) + place) for place, part in enumerate(_new(group, earlier, one))]
     for group in groups:
         laws.require_trainable(spec, group)
     return groups
@@ -134,7 +135,7 @@ def _groups(spec: Spec) -> list[Group]:
 
 
 def _new(group: Group, known: Sequence[Group], spec: Spec) -> list[Group]:
-    """The parts of a group that known ones do not hold: whole lineages, and lineages that lack some cells."""
+    """The parts of a group that those of earlier sweeps do not hold: whole lineages, and lineages that lack some cells."""
     alike = [one for one in known if one.setting == group.setting]
     if not alike:
         return [group]
