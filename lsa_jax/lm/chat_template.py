@@ -122,7 +122,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
     """What templates are written for."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = lambda value, **settings: json.dumps(value, ensure_ascii=False, **settings)
-    environment.globals["raise_exception"] = _refuse
+    known: dict[str, Any] = environment.globals
+    known["raise_exception"] = _refuse
     return environment
 
 
