@@ -73,9 +73,9 @@ def claims(findings: list[dict[str, object]]) -> str:
     for claim in CLAIMS:
         anchor = re.sub(r"[^\w\- ]", "", f"{claim.name} ({claim.source})".lower()).replace(" ", "-")
         found = [row["holds"] for row in findings if row["claim"] == claim.name]
-        verdict = f"{sum(map(bool, found))} of {len(found)} numbers agree" if found else "not in the last audit"
+        agree = f"[{sum(map(bool, found))} of {len(found)} numbers agree](../verify.md#{anchor})" if found else "not in the last audit"
         place = Path(importlib.import_module(_checker(claim.check)).__file__ or "").relative_to(ROOT / "lsa_jax")
-        cells = (f"**{claim.name}**: {claim.statement}", claim.limit, claim.source, f"`{place}`", f"[{verdict}](../verify.md#{anchor})")
+        cells = (f"**{claim.name}**: {claim.statement}", claim.limit, claim.source, f"`{place}`", agree)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 

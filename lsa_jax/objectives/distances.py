@@ -15,6 +15,7 @@ from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression
 
 Distance = Callable[[Key[Array, ""], Any, Any, ArrayLike], Float[Array, ""]]
+"""A function (key, parameters, other parameters, number of shots) -> mean squared difference of predictions."""
 
 
 def exact_distance(problem: LinearRegression, tasks: Float[Array, " dim"] | TaskPrior, *, model: Model = LINEAR) -> Distance:
