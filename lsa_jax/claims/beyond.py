@@ -141,7 +141,7 @@ BEYOND = (
     ),
     Claim(
         name="query and key alone",
-        source="docs/theory.md, section on the lab",
+        source="docs/theory.md, forgetting",
         statement="Training Q alone from the pretraining optimum has nothing to go by without examples.",
         assumptions="exact optimum; SGD leaves noise in v, which Q then multiplies",
         limit="gradient 0",

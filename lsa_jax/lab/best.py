@@ -53,7 +53,7 @@ def best_front(
         ValueError: if there are no heads or fewer than two levels.
 
     References:
-        docs/theory.md, section on the lab.
+        docs/theory.md, section on forgetting.
 
     Example:
         >>> import jax.numpy as jnp, lsa_jax as lsa
