@@ -207,7 +207,7 @@ def test_cells_that_overflow_are_flagged(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sweep_without_one_model_at_the_minimum_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = write(tmp_path / "grid.toml", {**TINY, "steps": 1, "seed": "0:2"})
-    given: dict[str, Any] = {"overrides": (), "resume": True, "seed_batch": "auto", "shard": "0/1", "scheduler": None}
+    given: dict[str, Any] = {"overrides": (), "resume": True, "seed_batch": "auto", "shard": "0/1", "scheduler": None, "extend": False}
     assert commands.sweep(grid, tmp_path / "out", **given, save_params=False, device="default") == 3
     assert "no model started from the pretraining minimum" in capsys.readouterr().err
     assert commands.plot(tmp_path / "out", "noise_std", None) == 0
