@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lsa_jax import checks, exit_codes, store
+from lsa_jax.consoles import wide_console
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
 from lsa_jax.sweeps import chunks, cluster, compiled, estimate, extension, merging, plan, processes, results, run, spec, watching, worker
@@ -134,8 +135,7 @@ def keys(source: Path | None) -> int:
         The exit code.
     """
     known = spec_keys(spec.read(source).family if source else None)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(width=KEYS_WIDTH, highlight=False)
+    console = wide_console(KEYS_WIDTH, highlight=False)
     for kind, words in ENTERS.items():
         table = Table(title=words, title_justify="left")
         for heading in ("key", "meaning", "default", "a value is"):

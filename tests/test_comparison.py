@@ -13,10 +13,11 @@ from lsa_jax import store
 from lsa_jax.comparison import command, experiment, fronts
 from lsa_jax.comparison.experiment import SHAPES, spec_of
 from lsa_jax.comparison.run import Outcome, compare
+from lsa_jax.consoles import wide_console
 from lsa_jax.models.transformer_params import TransformerParams
 from lsa_jax.models.zero_shot import zero_shot_risks
 from lsa_jax.plotting import comparison as figures
-from lsa_jax.reproduce.command import wide_console
+from lsa_jax.reproduce.command import TABLE_WIDTH
 from lsa_jax.reproduce.settings import PRESETS, Settings, default_out
 
 SMALL = Settings(
@@ -132,7 +133,7 @@ def test_presets_are_known_settings() -> None:
 @pytest.mark.slow
 def test_the_table_names_fronts_and_seeds_that_stand_out(run: tuple[Path, Outcome], capsys: pytest.CaptureFixture[str]) -> None:
     stood_out = run[1].pretraining.assign(verdict=["late", "never left", "never left", "left"])
-    command.print_outcome(wide_console(), dataclasses.replace(run[1], pretraining=stood_out))
+    command.print_outcome(wide_console(TABLE_WIDTH), dataclasses.replace(run[1], pretraining=stood_out))
     told = capsys.readouterr().out
     assert told.count("zero_shot_value") == 8
     assert "(1, 1): seeds [0] left the plateau of pretraining late" in told

@@ -10,6 +10,7 @@ from lsa_jax import exit_codes
 from lsa_jax.claims import report as reports
 from lsa_jax.claims.registry import CLAIMS
 from lsa_jax.claims.settings import Settings, thorough
+from lsa_jax.consoles import wide_console
 
 TABLE_WIDTH = 150
 
@@ -30,8 +31,7 @@ def run(settings: Settings, *, grid: bool, out: Path | None, quiet: bool) -> int
     with Progress(console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task("verify")
         report = reports.verify(where, lambda name, done, total: bar.update(task, completed=done, total=total, description=name))
-    console = Console()
-    console = console if console.is_terminal else Console(width=TABLE_WIDTH)
+    console = wide_console(TABLE_WIDTH)
     if grid:
         _print_worst(console, report)
     else:

@@ -9,7 +9,8 @@ from rich.table import Table
 from lsa_jax import exit_codes
 from lsa_jax.comparison.experiment import SHAPES
 from lsa_jax.comparison.run import SWEEP, Outcome, compare
-from lsa_jax.reproduce.command import progress, wide_console
+from lsa_jax.consoles import wide_console
+from lsa_jax.reproduce.command import TABLE_WIDTH, progress
 from lsa_jax.reproduce.settings import Settings
 from lsa_jax.sweeps import processes
 
@@ -36,7 +37,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
         The exit code.
     """
     processes.spread_over_cores()
-    errors, console = Console(stderr=True), wide_console()
+    errors, console = Console(stderr=True), wide_console(TABLE_WIDTH)
     shapes = SHAPES[:2] if preset == "quick" else SHAPES
     try:
         with progress(errors, disable=quiet) as report:

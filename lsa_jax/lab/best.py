@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from lsa_jax import checks, optima
-from lsa_jax.lab.curves import measured
+from lsa_jax.lab.curves import errors_of
 from lsa_jax.lab.inputs import laws
 from lsa_jax.lab.landscape import nearest_minimum
 from lsa_jax.objectives import Inputs
@@ -89,15 +89,12 @@ def regime_points(inputs: Inputs, start: Params) -> pd.DataFrame:
         start: the pretraining optimum, in the gauge in which fine-tuning starts.
 
     Returns:
-        One row a regime: regime, title, and the columns of `fronts.measured`.
+        One row a regime: regime, title, and the columns of `curves.measured`.
     """
     problem, _, task = laws(inputs)
     given = Given(problem, start, task, inputs.knobs["fine_tuning_shots"])
-    rows = []
-    for regime in PAPER:
-        if regime.optimum is not None:
-            errors = measured(inputs, regime.optimum(given))
-            rows.append({"regime": regime.name, "title": regime.title} | {name: float(error) for name, error in errors.items()})
+    closed = [(regime, regime.optimum(given)) for regime in PAPER if regime.optimum is not None]
+    rows = [{"regime": regime.name, "title": regime.title} | errors_of(inputs, optimum) for regime, optimum in closed]
     return pd.DataFrame(rows)
 
 

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from lsa_jax import exit_codes, store
+from lsa_jax.consoles import wide_console
 from lsa_jax.lab.experiment import GAINS, Lab, compare, run
 from lsa_jax.lab.settings import Settings
 from lsa_jax.plotting.lab import plot_lab
@@ -29,8 +29,7 @@ def command(settings: Settings, out: Path, *, best: bool) -> int:
     Raises:
         ValueError: if a value is out of range or unknown.
     """
-    begun, console = time.monotonic(), Console()
-    console = console if console.is_terminal else Console(width=TABLE_WIDTH)
+    begun, console = time.monotonic(), wide_console(TABLE_WIDTH)
     lab = run(settings, best)
     compared = compare(lab)
     out.mkdir(parents=True, exist_ok=True)

@@ -104,7 +104,7 @@ def table(inputs: Inputs, found: Sequence[Front], start: Any) -> pd.DataFrame:
         pretraining tasks), few_shot_target, few_shot_opposite (on -θ₀), prior_limit (infinitely many shots), and gain, the part of the
         zero-shot excess that is gone.
     """
-    rows = [pd.DataFrame([{"remedy": "pretrained", "title": "pretrained", "knob": np.nan, "unit": 1.0, **_single(inputs, start)}])]
+    rows = [pd.DataFrame([{"remedy": "pretrained", "title": "pretrained", "knob": np.nan, "unit": 1.0, **errors_of(inputs, start)}])]
     measure = jax.jit(jax.vmap(lambda params: measured(inputs, params)))
     for front in found:
         errors = {name: np.asarray(values) for name, values in measure(front.params).items()}
@@ -137,6 +137,14 @@ def measured(inputs: Inputs, params: Any) -> dict[str, Float[Array, ""]]:
     }
 
 
-def _single(inputs: Inputs, params: Any) -> dict[str, float]:
-    """The errors of one model as numbers."""
+def errors_of(inputs: Inputs, params: Any) -> dict[str, float]:
+    """Return the errors of one model as numbers.
+
+    Args:
+        inputs: from `exact_inputs`.
+        params: its parameters.
+
+    Returns:
+        What `measured` returns, as numbers.
+    """
     return {name: float(value) for name, value in measured(inputs, params).items()}

@@ -28,7 +28,7 @@ class Lab:
     """Outcome of the lab.
 
     Args:
-        fronts: from `fronts.table`, with `best`, the best prior risk at each zero-shot error, where one is known.
+        fronts: from `curves.table`, with `best`, the best prior risk at each zero-shot error, where one is known.
         best: from `best.best_front`, by `heads`.
         regimes: from `best.regime_points`.
         noise_variance: the floor of every error.

@@ -46,7 +46,7 @@ class Landscape:
 
     def __init__(self, inputs: Inputs, start: Any, terms: Sequence[Term], seed: int = 0) -> None:
         """Prepare the terms."""
-        self._inputs, self._start, self._terms, self._key = inputs, start, tuple(terms), jax.random.key(seed)
+        self._inputs, self._terms, self._key = inputs, tuple(terms), jax.random.key(seed)
         objective = self._objective([1.0] * len(terms))
         self._aux = jax.jit(objective.prepare)(self._key, start)
         moving = objective.enter(self._key, start)

@@ -10,10 +10,9 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.lab.inputs import require_weights
+from lsa_jax.lab.remedies import AVERAGING, PATHS
 from lsa_jax.objectives import TERMS, Inputs, Term
-
-PATHS = ("early_stopping", "averaging")
-"""Remedies that read a path off one training instead of adding a term."""
+from lsa_jax.optima.quadratic import derivatives
 
 RANK = 1e-12
 """Eigenvalue, relative to the largest, below which a direction counts as one that neither loss sees."""
@@ -53,12 +52,13 @@ def value_front(inputs: Inputs, start: Any, remedy: str | Term, knobs: ArrayLike
     """
     if inputs.train != "value":
         raise InputError(f"train is {inputs.train!r}; closed-form fronts are those of 'value': make the inputs with train='value'")
+    paths = tuple(one.name for one in PATHS)
     if isinstance(remedy, str):
-        checks.as_choice("remedy", remedy, (*TERMS, *PATHS))
-    known = require_weights(knobs, largest=1.0 if remedy == "averaging" else None, zero_allowed=remedy in PATHS)
+        checks.as_choice("remedy", remedy, (*TERMS, *paths))
+    known = require_weights(knobs, largest=1.0 if remedy == AVERAGING else None, zero_allowed=remedy in paths)
     if isinstance(remedy, Term) or remedy in TERMS:
         return _weighted(inputs, start, TERMS[remedy] if isinstance(remedy, str) else remedy, known)
-    return _along_path(inputs, start, known, averaging=remedy == "averaging")
+    return _along_path(inputs, start, known, averaging=remedy == AVERAGING)
 
 
 def curvatures(inputs: Inputs, start: Any, term: Term) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
@@ -75,18 +75,17 @@ def curvatures(inputs: Inputs, start: Any, term: Term) -> tuple[Float[Array, " t
     key = jax.random.key(0)
 
     @jax.jit
-    def derivatives(start: Any) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
+    def at_start(start: Any) -> tuple[Float[Array, " token"], Float[Array, "token token"]]:
         vector, put = inputs.model.acting(start, inputs.train)
         prepared = term.prepare(inputs, key, start)
 
         def loss(moved: Float[Array, " token"]) -> Float[Array, ""]:
             return term.loss(inputs, key, put(moved), prepared)
 
-        slope, change = jax.linearize(jax.grad(loss), vector)
-        return slope, jax.vmap(change)(jnp.eye(vector.size, dtype=vector.dtype))
+        return derivatives(loss, vector)
 
     with precision.in_force():
-        return derivatives(start)
+        return at_start(start)
 
 
 def _weighted(inputs: Inputs, start: Any, term: Term, weights: Float[Array, " knobs"]) -> Float[Array, "knobs token"]:

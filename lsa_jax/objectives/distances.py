@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from lsa_jax import checks, prompts
+from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model
-from lsa_jax.objectives.risks import as_tasks, rows_for
+from lsa_jax.objectives.risks import as_tasks, drawn_tokens
 from lsa_jax.priors import TaskPrior
 from lsa_jax.problem import LinearRegression
 
@@ -81,13 +81,12 @@ def sampled_distance(
     count, tasks = checks.as_count("batch_size", batch_size), as_tasks(tasks, problem)
 
     def distance(key: Key[Array, ""], params: Any, other: Any, num_shots: ArrayLike) -> Float[Array, ""]:
+        draw = drawn_tokens(problem, tasks, num_shots, max_shots)
+
         def difference(index: Array) -> Float[Array, ""]:
-            prompt_key = jax.random.fold_in(key, index)
-            task = prompts.sample_task(jax.random.fold_in(prompt_key, 0), tasks) if isinstance(tasks, TaskPrior) else tasks
-            rows = rows_for(num_shots, max_shots)
-            prompt = prompts.sample_prompt(jax.random.fold_in(prompt_key, 1), problem, task, num_shots, max_shots=rows)
-            predictions = (model.predict(one, prompt.tokens, prompt.num_tokens) for one in (params, other))
-            return next(predictions) - next(predictions)
+            prompt = draw(jax.random.fold_in(key, index))
+            one, another = (model.predict(one, prompt.tokens, prompt.num_tokens) for one in (params, other))
+            return one - another
 
         return jnp.mean(jax.vmap(difference)(jnp.arange(count, dtype=jnp.uint32)) ** 2)
 

@@ -94,12 +94,7 @@ def fresh_prompts(
         return jnp.mean(cheaper(prompt_key, params, problem, drawn, num_shots, count))
 
     def tokens(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
-        def draw(prompt_key: Key[Array, ""]) -> prompts.Prompt:
-            task_key, key = jax.random.fold_in(prompt_key, 0), jax.random.fold_in(prompt_key, 1)
-            task = prompts.sample_task(task_key, tasks) if isinstance(tasks, TaskPrior) else tasks
-            rows = rows_for(num_shots, max_shots)
-            return prompts.sample_prompt(key, problem, task, num_shots, max_shots=rows, covariates=covariates)
-
+        draw = drawn_tokens(problem, tasks, num_shots, max_shots, covariates)
         return jnp.mean(prompt_errors(key, model.predict, params, draw, count))
 
     return tokens if cheaper is None else projected
@@ -130,11 +125,28 @@ def pooled_prompts(pool: prompts.Pool, batch_size: int, *, max_shots: int | None
     count = checks.as_count("batch_size", batch_size)
 
     def risk(key: Key[Array, ""], params: Any, num_shots: ArrayLike) -> Float[Array, ""]:
-        rows = rows_for(num_shots, max_shots)
+        rows = _rows(num_shots, max_shots)
         draw = functools.partial(prompts.sample_pool_prompt, pool=pool, num_shots=num_shots, max_shots=rows)
         return jnp.mean(prompt_errors(key, model.predict, params, draw, count))
 
     return risk
+
+
+def drawn_tokens(
+    problem: LinearRegression,
+    tasks: Float[Array, " dim"] | TaskPrior,
+    num_shots: ArrayLike,
+    max_shots: int | None,
+    covariates: prompts.Covariates = prompts.gaussian,
+) -> Callable[[Key[Array, ""]], prompts.Prompt]:
+    """Return what draws one fresh prompt of tokens from its key, with a task of its own if `tasks` is a prior."""
+
+    def draw(prompt_key: Key[Array, ""]) -> prompts.Prompt:
+        task_key, key = jax.random.fold_in(prompt_key, 0), jax.random.fold_in(prompt_key, 1)
+        task = prompts.sample_task(task_key, tasks) if isinstance(tasks, TaskPrior) else tasks
+        return prompts.sample_prompt(key, problem, task, num_shots, max_shots=_rows(num_shots, max_shots), covariates=covariates)
+
+    return draw
 
 
 def as_tasks(tasks: Any, problem: LinearRegression) -> Float[Array, " dim"] | TaskPrior:
@@ -145,6 +157,6 @@ def as_tasks(tasks: Any, problem: LinearRegression) -> Float[Array, " dim"] | Ta
     return checks.as_task("task", tasks, problem.dim)
 
 
-def rows_for(num_shots: ArrayLike, max_shots: int | None) -> int | None:
-    """Return the rows to reserve: what was asked for where the number of shots is traced, no more than needed where it is known."""
+def _rows(num_shots: ArrayLike, max_shots: int | None) -> int | None:
+    """Rows to reserve: what was asked for where the number of shots is traced, no more than needed where it is known."""
     return max_shots if checks.concrete(num_shots) is None else None

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lsa_jax import exit_codes
+from lsa_jax.consoles import wide_console
 from lsa_jax.reproduce.run import SWEEP, Outcome, Report, reproduce
 from lsa_jax.reproduce.settings import Settings
 from lsa_jax.sweeps import processes
@@ -38,7 +39,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
         The exit code.
     """
     processes.spread_over_cores()
-    errors, console = Console(stderr=True), wide_console()
+    errors, console = Console(stderr=True), wide_console(TABLE_WIDTH)
     if not quiet:
         errors.print(f"{preset}: {describe(settings)}", highlight=False, soft_wrap=True)
     try:
@@ -54,16 +55,6 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
     print_outcome(console, outcome)
     console.print(f"\nfigure, numbers and parameters: {out}", highlight=False, soft_wrap=True)
     return exit_code(outcome)
-
-
-def wide_console() -> Console:
-    """Return a console on standard output, wide enough for the table where it is no terminal.
-
-    Returns:
-        The console.
-    """
-    console = Console()
-    return console if console.is_terminal else Console(width=TABLE_WIDTH)
 
 
 def exit_code(outcome: Outcome) -> int:
