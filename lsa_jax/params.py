@@ -1,7 +1,6 @@
 """Parameters of one layer of linear self-attention: one head, several heads, and heads with separate query and key."""
 
-import dataclasses
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import chex
 import jax
@@ -10,27 +9,16 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
-from lsa_jax.values import are_axes, same_numbers
+from lsa_jax.values import Record, are_axes
 
 Heads = tuple[Float[Array, "*heads token"], Float[Array, "*heads token token"]]
 """What acts of a layer: the last row of each value matrix over the number of heads, and each merged query-key matrix."""
 
 
-M = TypeVar("M", bound="_Matrices")
-
-
-class _Matrices:
+class _Matrices(Record):
     """Square matrices of one size, or stacks of them with one a head: what the parameters of all layers share."""
 
     SHAPE: ClassVar[tuple[str, ...]]
-    __hash__ = None
-
-    def __eq__(self, other: object) -> bool:
-        return same_numbers(self, other)
-
-    def replace(self: M, **changes: Any) -> M:
-        """Return the parameters with other matrices."""
-        return dataclasses.replace(self, **changes)  # ty: ignore[invalid-argument-type]
 
     @property
     def dim(self) -> int:

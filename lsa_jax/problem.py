@@ -1,8 +1,5 @@
 """The data law, from which both the exact and the simulated side start, and its match with parameters."""
 
-import dataclasses
-from typing import Any
-
 import chex
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -10,11 +7,11 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import checks, precision
 from lsa_jax.errors import InputError
 from lsa_jax.params import LayerParams
-from lsa_jax.values import are_axes, same_numbers
+from lsa_jax.values import Record, are_axes
 
 
 @chex.dataclass(frozen=True, init=False, eq=False, mappable_dataclass=False)
-class LinearRegression:
+class LinearRegression(Record):
     r"""Linear regression with Gaussian covariates: $x \sim N(0, \Sigma)$ and $y \mid x \sim N(\theta^\top x, \sigma^2)$.
 
     `covariance` is $\Sigma$, `noise_std` is $\sigma$ (a standard deviation, never a variance); the task $\theta$ is passed beside it.
@@ -59,15 +56,6 @@ class LinearRegression:
             noise_std = checks.as_scale("noise_std", noise_std, minimum=0.0).astype(given.dtype)
         object.__setattr__(self, "root", given)
         object.__setattr__(self, "noise_std", noise_std)
-
-    def __eq__(self, other: object) -> bool:
-        return same_numbers(self, other)
-
-    __hash__ = None
-
-    def replace(self, **changes: Any) -> "LinearRegression":
-        """Return the problem with another `noise_std`, `covariance` or `root`."""
-        return dataclasses.replace(self, **changes)
 
     @property
     def dim(self) -> int:

@@ -1,9 +1,40 @@
 """Records of arrays as values: compared by their numbers, and read as trees of axes."""
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+
+V = TypeVar("V", bound="Record")
+
+
+class Record:
+    """A frozen dataclass of arrays: two are equal if they hold the same numbers, and `replace` makes and checks another."""
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        return same_numbers(self, other)
+
+    def replace(self: V, **changes: Any) -> V:
+        """Return the record with other values, checked as new ones are.
+
+        Args:
+            changes: the values, by the names that the class takes them by.
+
+        Returns:
+            The record.
+
+        Raises:
+            ValueError: if a value is refused.
+
+        Example:
+            >>> import lsa_jax as lsa
+            >>> lsa.SpherePrior(dim=3).replace(radius=2.0) == lsa.SpherePrior(dim=3, radius=2.0)
+            True
+        """
+        return dataclasses.replace(self, **changes)  # ty: ignore[invalid-argument-type]
 
 
 def are_axes(*values: Any) -> bool:

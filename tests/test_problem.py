@@ -1,4 +1,4 @@
-"""The data law and the parameters as values: replaced, compared, mapped over."""
+"""The data law, the parameters and the priors as values: replaced, compared, mapped over."""
 
 import copy
 import dataclasses
@@ -68,3 +68,41 @@ def test_one_number_alone_is_mapped_over() -> None:
     assert (doubled.value.shape, doubled.query_key.shape) == ((3, 4, 4), (4, 4))
     found = jax.vmap(lambda params: lsa.population_risk(params, PROBLEM, jnp.ones(2), 3), in_axes=(values,))(doubled)
     assert found.shape == (3,)
+
+
+PRIORS = (
+    lsa.GaussianPrior(mean=jnp.ones(2), covariance=COVARIANCE),
+    lsa.SpherePrior(dim=2, radius=2.0),
+    lsa.FiniteTasks(tasks=jnp.eye(2)),
+)
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: type(prior).__name__)
+def test_priors_are_values(prior: lsa.priors.TaskPrior) -> None:
+    assert pickle.loads(pickle.dumps(prior)) == prior
+    assert [other == prior for other in PRIORS].count(True) == 1
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(prior)
+
+
+def test_parts_of_a_prior_are_replaced_and_checked() -> None:
+    gaussian, sphere, pool = PRIORS
+    assert gaussian.replace(mean=jnp.zeros(2)) == lsa.GaussianPrior(mean=jnp.zeros(2), covariance=COVARIANCE)
+    assert gaussian.replace(covariance=jnp.eye(2)) == lsa.GaussianPrior(mean=jnp.ones(2), covariance=jnp.eye(2))
+    assert dataclasses.replace(sphere, radius=3.0) == sphere.replace(radius=3.0) != sphere
+    assert pool.replace(tasks=jnp.ones((3, 2))).num_tasks == 3
+    with pytest.raises(ValueError, match=r"prior root has shape \(3, 3\); it must have shape \(2, 2\)"):
+        gaussian.replace(root=jnp.eye(3))
+    with pytest.raises(ValueError, match="needs mean and covariance; give both"):
+        lsa.GaussianPrior(mean=jnp.ones(2))
+    with pytest.raises(ValueError, match="radius is -1"):
+        sphere.replace(radius=-1.0)
+
+
+def test_the_mean_of_a_prior_alone_is_mapped_over() -> None:
+    gaussian, means = PRIORS[0], jnp.array([[0.0, 0.0], [1.0, -1.0]])
+    priors = jax.vmap(lambda mean: gaussian.replace(mean=mean), out_axes=lsa.GaussianPrior(mean=0, covariance=None))(means)
+    axes = (lsa.GaussianPrior(mean=0, covariance=None),)
+    found = jax.vmap(lambda prior: lsa.prior_risk(PARAMS, PROBLEM, prior, 3), in_axes=axes)(priors)
+    wanted = [lsa.prior_risk(PARAMS, PROBLEM, lsa.GaussianPrior(mean=mean, covariance=COVARIANCE), 3) for mean in means]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)

@@ -7,10 +7,11 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from lsa_jax import checks, precision
 from lsa_jax.priors.law import TaskMoments
+from lsa_jax.values import Record
 
 
-@chex.dataclass(frozen=True, init=False, mappable_dataclass=False)
-class FiniteTasks:
+@chex.dataclass(frozen=True, init=False, eq=False, mappable_dataclass=False)
+class FiniteTasks(Record):
     """A finite pool of tasks, each drawn with the same probability.
 
     Args:

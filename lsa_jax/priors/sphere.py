@@ -11,11 +11,12 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from lsa_jax import checks
 from lsa_jax.normal_rows import sample_normals
 from lsa_jax.priors.law import TaskMoments
+from lsa_jax.values import Record
 
 
 @jax.tree_util.register_pytree_with_keys_class
-@dataclasses.dataclass(frozen=True, init=False)
-class SpherePrior:
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
+class SpherePrior(Record):
     """Tasks uniform on the sphere of the given radius, the prior of the published code (radius 1).
 
     Args:
