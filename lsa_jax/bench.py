@@ -126,6 +126,7 @@ def run(out: Path | None) -> int:
     Returns:
         The exit code.
     """
+    out = store.writable_folder(out.parent) / out.name if out else None
     processes.spread_over_cores()
     environment = store.environment()
     table = Table(title=f"{environment['device']}, {environment['machine']}, jax {environment['versions']['jax']}", title_justify="left")

@@ -220,8 +220,7 @@ def plot(out: Path, against: str | None, to: Path | None) -> int:
     """
     from lsa_jax import plotting
 
-    frame, folder = results.load(out).frame, (to or out / "figures").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    frame, folder = results.load(out).frame, store.writable_folder(to or out / "figures")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for axis in [against] if against else plotting.drawable(frame):
         numbers = plotting.sweep_numbers(frame, axis)

@@ -17,6 +17,11 @@ from lsa_jax.optimizers import DECAYS, OPTIMIZERS
 
 GRADIENTS = ("population", "sampled", "closed_form")
 LARGEST_SEED = 2**32 - 1
+LARGEST_COUNT = 2**31 - 1
+"""Compiled programs count in 32 bits."""
+
+LARGEST_DIM = 10_000
+"""A covariance takes 0.8 GB in float64 here."""
 
 
 NAMED_MODEL = "a name such as 'linear', FILE.py:NAME, or a model"
@@ -70,7 +75,7 @@ def baseline_name(name: str, value: Any) -> str:
 class Setting:
     """What determines one trained model but for its regime and its branch knobs. In a compiled program the traced fields hold tracers."""
 
-    dim: int = knob(5, whole(1), "static", "dimension $d$", symbol="$d$")
+    dim: int = knob(5, whole(1, LARGEST_DIM), "static", "dimension $d$", symbol="$d$")
     model: Any = knob("linear", Check(named_model, words=NAMED_MODEL), "static", "model")
     layers: int = knob(1, whole(1), "static", "layers")
     heads: int = knob(1, whole(1), "static", "heads a layer")
@@ -79,9 +84,9 @@ class Setting:
     mlp: int = knob(0, whole(0), "static", "width of the hidden layer of an MLP after each attention; 0 for none")
     norm: bool = knob(False, flag(), "static", "layer norms")
     gradient: str = knob("population", choice(*GRADIENTS), "static", "gradient: exact, of sampled prompts, or no training")
-    steps: int = knob(5000, whole(1), "static", "gradient steps of each training phase")
-    batch_size: int = knob(1024, whole(1), "static", "prompts a step")
-    pool_size: int = knob(0, whole(0), "static", "labelled examples in the fine-tuning pool; 0 for fresh ones")
+    steps: int = knob(5000, whole(1, LARGEST_COUNT), "static", "gradient steps of each training phase")
+    batch_size: int = knob(1024, whole(1, LARGEST_COUNT), "static", "prompts a step")
+    pool_size: int = knob(0, whole(0, LARGEST_COUNT), "static", "labelled examples in the fine-tuning pool; 0 for fresh ones")
     optimizer: str = knob("sgd", choice(*OPTIMIZERS), "static", "optimiser")
     decay: str = knob("linear", choice(*DECAYS), "static", "shape of the learning-rate decay")
     clip_norm: float = knob(1.0, real(0.0), "static", "global norm to which gradients are clipped; 0 for none")
@@ -117,7 +122,7 @@ class Evaluation:
 
     evaluation_shots: Any = knob((0, 1, 2, 3, 5, 10, 20, 40, "inf"), shots(0), "sweep", "number of shots $n$", symbol="$n$")
     test_tasks: Any = knob(("target", "opposite"), real(-1.0, maximum=1.0), "sweep", r"cosines to $\theta_0$ of the test tasks")
-    simulation_prompts: int = knob(0, whole(0), "sweep", "prompts that simulate each error beside the exact one; 0 for none")
+    simulation_prompts: int = knob(0, whole(0, LARGEST_COUNT), "sweep", "prompts that simulate each error beside the exact one; 0 for none")
     simulation_shots: Any = knob((), shots(0), "sweep", "numbers of shots at which errors are simulated; empty for all")
     simulation_quantiles: Any = knob((), real(0.0, maximum=1.0), "sweep", "levels of quantiles of squared errors over simulated prompts")
     baselines: Any = knob((), Check(baseline_name, words=BASELINES), "sweep", "estimators beside the models")

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import secrets
+import tempfile
 import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -65,6 +66,24 @@ def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False,
     out.mkdir(parents=True, exist_ok=True)
     save_json(out / MANIFEST, {"settings": dict(settings), "environment": environment(), "finished": False})
     return False
+
+
+def writable_folder(out: Path) -> Path:
+    """Make a folder, and see before anything is computed for it that files can be written there.
+
+    Args:
+        out: the folder; `~` stands for the home folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: if it cannot be made or written in.
+    """
+    folder = out.expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        return folder
 
 
 def environment() -> dict[str, Any]:

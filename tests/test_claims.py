@@ -197,6 +197,13 @@ def test_the_command_exits_with_1_and_says_why_when_a_claim_is_false(
     assert command.run(QUICK, grid=True, out=None, quiet=True) == exit_codes.CLAIM_FAILED
 
 
+def test_an_audit_that_cannot_be_written_is_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(command.reports, "verify", lambda *_: pytest.fail("claims were checked"))
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="file"):
+        command.run(QUICK, grid=False, out=tmp_path / "file", quiet=True)
+
+
 def test_bad_settings_are_refused_before_anything_is_computed() -> None:
     for change in ({"dim": 0}, {"shots": 0}, {"prompts": 10}, {"seed": -1}, {"covariance": "isotropc"}, {"prior": "sphere:-1"}):
         with pytest.raises(ValueError, match=r".") as error:

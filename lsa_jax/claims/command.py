@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from lsa_jax import exit_codes
+from lsa_jax import exit_codes, store
 from lsa_jax.claims import report as reports
 from lsa_jax.claims.registry import CLAIMS
 from lsa_jax.claims.settings import Settings, thorough
@@ -27,6 +27,7 @@ def run(settings: Settings, *, grid: bool, out: Path | None, quiet: bool) -> int
     Returns:
         The exit code.
     """
+    out = store.writable_folder(out) if out else None
     where = thorough(settings) if grid else [settings]
     with Progress(console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task("verify")

@@ -105,9 +105,8 @@ def save(report: Report, out: Path) -> None:
 
     Args:
         report: the audit.
-        out: the folder.
+        out: the folder, which is there.
     """
-    out.mkdir(parents=True, exist_ok=True)
     texts = [
         {field: getattr(claim, field) for field in ("name", "source", "statement", "assumptions", "limit", "finite")} for claim in CLAIMS
     ]

@@ -29,10 +29,10 @@ def command(settings: Settings, out: Path, *, best: bool) -> int:
     Raises:
         ValueError: if a value is out of range or unknown.
     """
+    out = store.writable_folder(out)
     begun, console = time.monotonic(), wide_console(TABLE_WIDTH)
     lab = run(settings, best)
     compared = compare(lab)
-    out.mkdir(parents=True, exist_ok=True)
     for name, numbers in (("fronts", lab.fronts), ("best", lab.best), ("compared", compared)):
         store.save_table(out / name, numbers)
     store.save_figure(out / "lab", plot_lab(lab.fronts, lab.best, lab.regimes, lab.noise_variance))

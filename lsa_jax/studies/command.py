@@ -86,7 +86,7 @@ def run(names: Sequence[str], out: Path, prompts: int) -> int:
         raise InputError(f"there is no study {unknown[0]!r}; the gallery has {', '.join(STUDIES)}")
     if prompts < 2:
         raise InputError(f"prompts is {prompts}; it must be at least 2")
-    out.mkdir(parents=True, exist_ok=True)
+    out = store.writable_folder(out)
     console = Console(soft_wrap=True, highlight=False)
     for name in names or STUDIES:
         begun = time.monotonic()
