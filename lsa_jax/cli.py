@@ -301,12 +301,15 @@ def report(out: Path, *, to: Path | None = None) -> int:
 
 
 @app.command
-def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> int:
+def plot(out: Path, *, against: str | None = None, quantiles: tuple[float, float] | None = None, to: Path | None = None) -> int:
     """Draw the figures of a sweep from its records, theory as lines and trained models as points.
 
     Args:
         out: Folder of the sweep.
-        against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; by default all that make a figure.
+        against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; zero_shot for the front of few-shot errors on
+            unseen tasks, a line a regime along its weight or rate; by default all that make a figure.
+        quantiles: LOW HIGH, such as 0.25 0.75: medians and a band between these quantiles over seeds, in the place of means and their
+            95 % intervals.
         to: Folder for the figures; by default figures in that of the sweep.
 
     Returns:
@@ -314,7 +317,7 @@ def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> in
     """
     from lsa_jax import commands
 
-    return commands.plot(out, against, to)
+    return commands.plot(out, against, to, quantiles)
 
 
 def main() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,10 @@ from lsa_jax.knobs import whole
 from lsa_jax.sweeps import chunks, cluster, compiled, estimate, extension, merging, plan, processes, results, run, spec, watching, worker
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.keys import ENTERS, spec_keys
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 KEYS_WIDTH = 150
 """Columns of the table of keys where it is not printed to a terminal."""
@@ -207,33 +212,40 @@ def export(out: Path, file_format: str, to: Path | None) -> int:
     return exit_codes.DONE
 
 
-def plot(out: Path, against: str | None, to: Path | None) -> int:
+def plot(out: Path, against: str | None, to: Path | None, quantiles: tuple[float, float] | None = None) -> int:
     """Draw the figures of a sweep, and write the numbers behind them.
 
     Args:
         out: folder of the sweep.
-        against: the axis to draw against; by default every one that makes a figure.
+        against: the axis to draw against, `zero_shot` for fronts; by default every one that makes a figure.
         to: folder of the figures; by default `figures` in that of the sweep.
+        quantiles: two levels; then medians with these quantiles over seeds, in the place of means with Student's 95 % intervals.
 
     Returns:
         The exit code.
     """
     from lsa_jax import plotting
 
-    frame, folder = results.load(out).frame, (to or out / "figures").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (to or out / "figures").expanduser()
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    frame = results.load(out).frame
     for axis in [against] if against else plotting.drawable(frame):
-        numbers = plotting.sweep_numbers(frame, axis)
-        figure = plotting.plot_sweep(numbers, axis)
-        store.save_figure(folder / f"error_against_{axis}", figure)
-        store.save_table(folder / f"error_against_{axis}", numbers)
+        numbers, figure = plotting.draw(frame, axis, quantiles)
         if numbers["num_left_out"].any() and not numbers["num_seeds"].any():
             console.print(f"{axis}: every model diverged or missed the pretraining minimum, so that theory alone is drawn")
         rows = plotting.facets(numbers, axis)
         if len(rows.drawn) < rows.total:
             console.print(f"{len(rows.drawn)} of {rows.total} combinations of {', '.join(rows.axes)} drawn; the numbers hold all")
-        console.print(f"written: {folder / f'error_against_{axis}'}.pdf, .png and the numbers as .csv and .parquet")
+        _save_figure(console, folder / f"error_against_{axis}", figure, numbers)
+    return exit_codes.DONE
+
+
+def _save_figure(console: Console, path: Path, figure: "Figure", numbers: "pd.DataFrame") -> int:
+    """Write a figure and the numbers behind it, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.save_figure(path, figure)
+    store.save_table(path, numbers)
+    console.print(f"written: {path}.pdf, .png and the numbers as .csv and .parquet")
     return exit_codes.DONE
 
 
