@@ -208,7 +208,7 @@ def sweep(
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
         shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
         scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
-        save_params: Keep trained parameters too.
+        save_params: Keep trained parameters too, and the losses along their training.
         device: Platform to run on: default, cpu, gpu or tpu.
 
     Returns:
@@ -307,7 +307,8 @@ def plot(out: Path, *, against: str | None = None, quantiles: tuple[float, float
     Args:
         out: Folder of the sweep.
         against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; zero_shot for the front of few-shot errors on
-            unseen tasks, a line a regime along its weight or rate; by default all that make a figure.
+            unseen tasks, a line a regime along its weight or rate; step for the training losses of a sweep that was run with
+            --save-params; by default all that make a figure, but for step.
         quantiles: LOW HIGH, such as 0.25 0.75: medians and a band between these quantiles over seeds, in the place of means and their
             95 % intervals.
         to: Folder for the figures; by default figures in that of the sweep.

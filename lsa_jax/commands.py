@@ -12,7 +12,22 @@ from lsa_jax import checks, exit_codes, store
 from lsa_jax.consoles import wide_console
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
-from lsa_jax.sweeps import chunks, cluster, compiled, estimate, extension, merging, plan, processes, results, run, spec, watching, worker
+from lsa_jax.sweeps import (
+    chunks,
+    cluster,
+    compiled,
+    estimate,
+    extension,
+    histories,
+    merging,
+    plan,
+    processes,
+    results,
+    run,
+    spec,
+    watching,
+    worker,
+)
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.keys import ENTERS, spec_keys
 
@@ -217,7 +232,7 @@ def plot(out: Path, against: str | None, to: Path | None, quantiles: tuple[float
 
     Args:
         out: folder of the sweep.
-        against: the axis to draw against, `zero_shot` for fronts; by default every one that makes a figure.
+        against: the axis to draw against, `zero_shot` for fronts, `step` for training losses; by default every one that makes a figure.
         to: folder of the figures; by default `figures` in that of the sweep.
         quantiles: two levels; then medians with these quantiles over seeds, in the place of means with Student's 95 % intervals.
 
@@ -228,6 +243,9 @@ def plot(out: Path, against: str | None, to: Path | None, quantiles: tuple[float
 
     folder = (to or out / "figures").expanduser()
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    if against == plotting.STEP:
+        numbers = plotting.history_numbers(histories.load_histories(out), quantiles)
+        return _save_figure(console, folder / "loss_against_step", plotting.plot_history(numbers), numbers)
     frame = results.load(out).frame
     for axis in [against] if against else plotting.drawable(frame):
         numbers, figure = plotting.draw(frame, axis, quantiles)
