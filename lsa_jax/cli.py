@@ -253,18 +253,19 @@ def merge(*folders: Path, out: Path) -> int:
 
 
 @app.command
-def status(out: Path) -> int:
+def status(out: Path, *, watch: bool = False) -> int:
     """Tell how far a sweep has come: 0 complete, 75 more to do, 3 some failed or diverged.
 
     Args:
         out: Folder of the sweep.
+        watch: Tell it again every few seconds until the sweep is complete; Ctrl-C ends the watching, not the sweep.
 
     Returns:
         The exit code.
     """
     from lsa_jax import commands
 
-    return commands.status(out)
+    return commands.status(out, watch=watch)
 
 
 @app.command

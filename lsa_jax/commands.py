@@ -13,7 +13,6 @@ from lsa_jax.consoles import wide_console
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
 from lsa_jax.sweeps import (
-    chunks,
     cluster,
     compiled,
     estimate,
@@ -25,6 +24,7 @@ from lsa_jax.sweeps import (
     results,
     run,
     spec,
+    state,
     watching,
     worker,
 )
@@ -182,34 +182,22 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     return exit_codes.DONE if there == total else exit_codes.INTERRUPTED_RESUMABLE
 
 
-def status(out: Path) -> int:
+def status(out: Path, *, watch: bool = False) -> int:
     """Print how far a sweep has come.
 
     Args:
         out: folder of the sweep.
+        watch: print it again every few seconds until the sweep is complete or the user interrupts.
 
     Returns:
         The exit code: 0 if it is complete, 75 if there is more to do, 3 if some chunks failed or models diverged.
     """
-    folder = Folder(out)
-    manifest = folder.manifest()
-    finished, damaged = folder.finished()
-    failures = folder.failures()
-    done, diverged, missed = chunks.total(finished).values()
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"cells done        {done} of {manifest['cells']} ({done / manifest['cells']:.1%})")
-    console.print(f"diverged          {diverged}")
-    console.print(f"above the minimum {missed} (pretraining ended in a local minimum)")
-    console.print(f"damaged files     {len(damaged)}{' (computed again by the next run)' * bool(damaged)}")
-    makers = chunks.makers(folder.chunks.glob("*.parquet"))
-    for maker in makers if len(makers) > 1 else ():
-        console.print(f"computed by       {maker}")
-    console.print(f"failed chunks     {len(failures)}")
-    for chunk, error in list(failures.items())[:3]:
-        console.print(f"  {chunk.name}: {error.splitlines()[0][:200]}", markup=False)
-    if done < manifest["cells"] and not failures:
-        return exit_codes.INTERRUPTED_RESUMABLE
-    return exit_codes.SOME_RUNS_FAILED if failures or diverged else exit_codes.DONE
+    folder, console = Folder(out), Console(soft_wrap=True, highlight=False, markup=False)
+    if watch:
+        return state.watch(console, lambda: state.of(folder)).exit_code
+    found = state.of(folder)
+    console.print("\n".join(found.lines))
+    return found.exit_code
 
 
 def export(out: Path, file_format: str, to: Path | None) -> int:
