@@ -3,6 +3,7 @@
 import nox
 
 nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["tests"]
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
@@ -14,4 +15,16 @@ def tests(session: nox.Session) -> None:
     """
     session.install("-e", ".[test]")
     session.run("python", "-c", "import jax; print('jax', jax.__version__)")
+    session.run("pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def locked(session: nox.Session) -> None:
+    """Run the tests with the locked versions of everything, those of tests/requirements.txt.
+
+    Args:
+        session: the session.
+    """
+    session.install("-r", "tests/requirements.txt")
+    session.install("--no-deps", "-e", ".")
     session.run("pytest", *(session.posargs or ["-n", "2"]))

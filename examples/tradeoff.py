@@ -8,10 +8,9 @@ all parameters trained and once with the value matrix alone, all from one pretra
 Left is better without examples, low is better with 20 examples of an unseen task. The value matrix alone stops at .386 whatever the weight,
 and pays little. All parameters reach the noise floor of .1. At the two smallest weights that costs in-context learning, the picture of
 the paper; at weights from .03 to .1 it costs nothing: not every minimiser of the zero-shot error forgets, and a little replay finds one
-that does not. A front need not be a curve: larger weights than that buy less and pay more.
+that does not. A front need not be a curve: larger weights than that buy less and pay more. On the command line the same figure is
+``lsa-jax plot FOLDER --against zero_shot``.
 """
-
-from matplotlib.figure import Figure
 
 import lsa_jax as lsa
 
@@ -30,12 +29,5 @@ spec = {
 
 if __name__ == "__main__":
     lsa.run_sweep(spec, "results/tradeoff")
-    risks = lsa.load("results/tradeoff").frame.query("metric == 'risk'")
-    gained = risks.query("test_task == 'target' and evaluation_shots == 0").set_index(["regime", "weight_prior"])["value"]
-    paid = risks.query("test_task == 'opposite' and evaluation_shots == 20").set_index(["regime", "weight_prior"])["value"]
-    figure = Figure(figsize=(4.5, 3), layout="constrained")
-    axes = figure.subplots()
-    for regime in spec["regime"]:
-        axes.plot(gained[regime], paid[regime], "o-", label=regime)
-    axes.set(xlabel="zero-shot error, target", ylabel="20-shot error, unseen task", yscale="log")
-    axes.legend()
+    numbers, figure = lsa.plotting.draw(lsa.load("results/tradeoff").frame, "zero_shot")
+    print(numbers[["line", "at", "zero_shot", "few_shot"]].round(3).to_string(index=False))

@@ -6,4 +6,3 @@ Public names are loaded when they are first used, so importing the package costs
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__version__ = "0.1.0"

@@ -42,8 +42,8 @@ from .problem import LinearRegression as LinearRegression
 from .prompt_regression import prompt_ridge as prompt_ridge
 from .regimes import Regime as Regime
 from .setting import Setting as Setting
+from .sweeps.histories import load_histories as load_histories
 from .sweeps.merging import merge_sweeps as merge_sweeps
 from .sweeps.results import load as load
 from .sweeps.run import run_sweep as run_sweep
-
-__version__: str
+from .version import __version__ as __version__

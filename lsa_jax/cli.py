@@ -208,7 +208,7 @@ def sweep(
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
         shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
         scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
-        save_params: Keep trained parameters too.
+        save_params: Keep trained parameters too, and the losses along their training.
         device: Platform to run on: default, cpu, gpu or tpu.
 
     Returns:
@@ -253,18 +253,19 @@ def merge(*folders: Path, out: Path) -> int:
 
 
 @app.command
-def status(out: Path) -> int:
+def status(out: Path, *, watch: bool = False) -> int:
     """Tell how far a sweep has come: 0 complete, 75 more to do, 3 some failed or diverged.
 
     Args:
         out: Folder of the sweep.
+        watch: Tell it again every few seconds until the sweep is complete; Ctrl-C ends the watching, not the sweep.
 
     Returns:
         The exit code.
     """
     from lsa_jax import commands
 
-    return commands.status(out)
+    return commands.status(out, watch=watch)
 
 
 @app.command
@@ -301,12 +302,16 @@ def report(out: Path, *, to: Path | None = None) -> int:
 
 
 @app.command
-def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> int:
+def plot(out: Path, *, against: str | None = None, quantiles: tuple[float, float] | None = None, to: Path | None = None) -> int:
     """Draw the figures of a sweep from its records, theory as lines and trained models as points.
 
     Args:
         out: Folder of the sweep.
-        against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; by default all that make a figure.
+        against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; zero_shot for the front of few-shot errors on
+            unseen tasks, a line a regime along its weight or rate; step for the training losses of a sweep that was run with
+            --save-params; by default all that make a figure, but for step.
+        quantiles: LOW HIGH, such as 0.25 0.75: medians and a band between these quantiles over seeds, in the place of means and their
+            95 % intervals.
         to: Folder for the figures; by default figures in that of the sweep.
 
     Returns:
@@ -314,7 +319,7 @@ def plot(out: Path, *, against: str | None = None, to: Path | None = None) -> in
     """
     from lsa_jax import commands
 
-    return commands.plot(out, against, to)
+    return commands.plot(out, against, to, quantiles)
 
 
 def main() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,9 +12,28 @@ from lsa_jax import checks, exit_codes, store
 from lsa_jax.consoles import wide_console
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
-from lsa_jax.sweeps import chunks, cluster, compiled, estimate, extension, merging, plan, processes, results, run, spec, watching, worker
+from lsa_jax.sweeps import (
+    cluster,
+    compiled,
+    estimate,
+    extension,
+    histories,
+    merging,
+    plan,
+    processes,
+    results,
+    run,
+    spec,
+    state,
+    watching,
+    worker,
+)
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.keys import ENTERS, spec_keys
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 KEYS_WIDTH = 150
 """Columns of the table of keys where it is not printed to a terminal."""
@@ -162,34 +182,22 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     return exit_codes.DONE if there == total else exit_codes.INTERRUPTED_RESUMABLE
 
 
-def status(out: Path) -> int:
+def status(out: Path, *, watch: bool = False) -> int:
     """Print how far a sweep has come.
 
     Args:
         out: folder of the sweep.
+        watch: print it again every few seconds until the sweep is complete or the user interrupts.
 
     Returns:
         The exit code: 0 if it is complete, 75 if there is more to do, 3 if some chunks failed or models diverged.
     """
-    folder = Folder(out)
-    manifest = folder.manifest()
-    finished, damaged = folder.finished()
-    failures = folder.failures()
-    done, diverged, missed = chunks.total(finished).values()
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"cells done        {done} of {manifest['cells']} ({done / manifest['cells']:.1%})")
-    console.print(f"diverged          {diverged}")
-    console.print(f"above the minimum {missed} (pretraining ended in a local minimum)")
-    console.print(f"damaged files     {len(damaged)}{' (computed again by the next run)' * bool(damaged)}")
-    makers = chunks.makers(folder.chunks.glob("*.parquet"))
-    for maker in makers if len(makers) > 1 else ():
-        console.print(f"computed by       {maker}")
-    console.print(f"failed chunks     {len(failures)}")
-    for chunk, error in list(failures.items())[:3]:
-        console.print(f"  {chunk.name}: {error.splitlines()[0][:200]}", markup=False)
-    if done < manifest["cells"] and not failures:
-        return exit_codes.INTERRUPTED_RESUMABLE
-    return exit_codes.SOME_RUNS_FAILED if failures or diverged else exit_codes.DONE
+    folder, console = Folder(out), Console(soft_wrap=True, highlight=False, markup=False)
+    if watch:
+        return state.watch(console, lambda: state.of(folder)).exit_code
+    found = state.of(folder)
+    console.print("\n".join(found.lines))
+    return found.exit_code
 
 
 def export(out: Path, file_format: str, to: Path | None) -> int:
@@ -207,32 +215,43 @@ def export(out: Path, file_format: str, to: Path | None) -> int:
     return exit_codes.DONE
 
 
-def plot(out: Path, against: str | None, to: Path | None) -> int:
+def plot(out: Path, against: str | None, to: Path | None, quantiles: tuple[float, float] | None = None) -> int:
     """Draw the figures of a sweep, and write the numbers behind them.
 
     Args:
         out: folder of the sweep.
-        against: the axis to draw against; by default every one that makes a figure.
+        against: the axis to draw against, `zero_shot` for fronts, `step` for training losses; by default every one that makes a figure.
         to: folder of the figures; by default `figures` in that of the sweep.
+        quantiles: two levels; then medians with these quantiles over seeds, in the place of means with Student's 95 % intervals.
 
     Returns:
         The exit code.
     """
     from lsa_jax import plotting
 
-    frame, folder = results.load(out).frame, store.writable_folder(to or out / "figures")
+    folder = (to or out / "figures").expanduser()
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    if against == plotting.STEP:
+        numbers = plotting.history_numbers(histories.load_histories(out), quantiles)
+        return _save_figure(console, folder / "loss_against_step", plotting.plot_history(numbers), numbers)
+    frame = results.load(out).frame
     for axis in [against] if against else plotting.drawable(frame):
-        numbers = plotting.sweep_numbers(frame, axis)
-        figure = plotting.plot_sweep(numbers, axis)
-        store.save_figure(folder / f"error_against_{axis}", figure)
-        store.save_table(folder / f"error_against_{axis}", numbers)
+        numbers, figure = plotting.draw(frame, axis, quantiles)
         if numbers["num_left_out"].any() and not numbers["num_seeds"].any():
             console.print(f"{axis}: every model diverged or missed the pretraining minimum, so that theory alone is drawn")
         rows = plotting.facets(numbers, axis)
         if len(rows.drawn) < rows.total:
             console.print(f"{len(rows.drawn)} of {rows.total} combinations of {', '.join(rows.axes)} drawn; the numbers hold all")
-        console.print(f"written: {folder / f'error_against_{axis}'}.pdf, .png and the numbers as .csv and .parquet")
+        _save_figure(console, folder / f"error_against_{axis}", figure, numbers)
+    return exit_codes.DONE
+
+
+def _save_figure(console: Console, path: Path, figure: "Figure", numbers: "pd.DataFrame") -> int:
+    """Write a figure and the numbers behind it, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.save_figure(path, figure)
+    store.save_table(path, numbers)
+    console.print(f"written: {path}.pdf, .png and the numbers as .csv and .parquet")
     return exit_codes.DONE
 
 

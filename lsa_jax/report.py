@@ -98,9 +98,9 @@ def _flagged(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _drawn(frame: pd.DataFrame, axis: str) -> str:
     """The figure against an axis, with its numbers folded below."""
-    numbers = plotting.sweep_numbers(frame, axis)
+    numbers, figure = plotting.draw(frame, axis)
     words = f"Error against {plain(label_of(axis))}"
-    image = f'<img alt="{html.escape(words)}" src="{_embedded(plotting.plot_sweep(numbers, axis))}">'
+    image = f'<img alt="{html.escape(words)}" src="{_embedded(figure)}">'
     return _section(words, f"{image}\n<details><summary>The numbers</summary>{_table(numbers)}</details>")
 
 

@@ -192,6 +192,7 @@ def symbol_of(name: str) -> str:
 
 
 def _known() -> dict[str, Knob]:
-    """All knobs by the names of their columns."""
+    """All knobs, and what else an axis of a figure may be, by the names of their columns."""
     cosine = Knob("sweep", 1.0, real(-1.0, maximum=1.0), r"cosine to $\theta_0$")
-    return {**SETTING, **EVALUATION, "fine_tuning_shots": FINE_TUNING_SHOTS, "cosine": cosine}
+    zero_shot = Knob("sweep", 0.0, real(0.0), r"zero-shot error on $\theta_0$")
+    return {**SETTING, **EVALUATION, "fine_tuning_shots": FINE_TUNING_SHOTS, "cosine": cosine, "zero_shot": zero_shot}

@@ -75,8 +75,8 @@ def test_numbers_are_the_theory_the_mean_and_students_interval() -> None:
     assert row["theory"] == pytest.approx(theory)
     assert row["trained"] == pytest.approx(values.mean())
     low, high = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
-    assert row["half_width"] == pytest.approx((high - low) / 2)
-    assert row["half_width"] == pytest.approx(plotting.confidence_interval(pd.Series(values)))
+    assert (row["trained_lower"], row["trained_upper"]) == pytest.approx((low, high))
+    assert row["trained_upper"] - row["trained"] == pytest.approx(plotting.confidence_interval(pd.Series(values)))
     assert (row["num_seeds"], row["num_left_out"]) == (3, 0)
 
 
@@ -95,12 +95,12 @@ def test_where_no_seed_is_left_the_theory_stays() -> None:
     row = plotting.sweep_numbers(records().assign(diverged=True), "evaluation_shots").iloc[0]
     assert row["theory"] == pytest.approx(2.3)
     assert np.isnan(row["trained"])
-    assert np.isnan(row["half_width"])
+    assert np.isnan(row["trained_lower"])
     assert (row["num_seeds"], row["num_left_out"]) == (0, 3)
 
 
 def test_one_seed_has_no_interval() -> None:
-    assert np.isnan(plotting.sweep_numbers(records(seeds=1), "evaluation_shots")["half_width"]).all()
+    assert plotting.sweep_numbers(records(seeds=1), "evaluation_shots")[["trained_lower", "trained_upper"]].isna().to_numpy().all()
 
 
 @pytest.mark.parametrize("gradients", [["sampled"], ["sampled", "population"]])
@@ -163,8 +163,7 @@ def test_intervals_are_drawn_around_the_points() -> None:
     numbers = plotting.sweep_numbers(records(evaluation_shots=[0.0, 1.0]), "evaluation_shots")
     bars = plotting.plot_sweep(numbers, "evaluation_shots").axes[0].collections[0]
     assert isinstance(bars, LineCollection)
-    ends = np.stack([numbers["trained"] - numbers["half_width"], numbers["trained"] + numbers["half_width"]], axis=1)
-    np.testing.assert_allclose(np.array(bars.get_segments())[:, :, 1], ends)
+    np.testing.assert_allclose(np.array(bars.get_segments())[:, :, 1], numbers[["trained_lower", "trained_upper"]])
 
 
 def test_against_cosine_curves_are_numbers_of_shots() -> None:
@@ -225,7 +224,7 @@ def test_rows_are_four_combinations_evenly_out_of_all() -> None:
     np.testing.assert_allclose(shown.drawn["noise_std"], [0.1, 0.7, 0.4, 1.0])
     figure = plotting.plot_sweep(numbers, "evaluation_shots")
     assert len(figure.axes) == 4 * 2
-    assert [axes.texts[0].get_text() for axes in figure.axes[1::2]][:2] == [r"$d$ = 2, $\sigma$ = 0.1", r"$d$ = 2, $\sigma$ = 0.7"]
+    assert [axes.texts[0].get_text() for axes in figure.axes[1::2]][:2] == ["$d$ = 2\n$\\sigma$ = 0.1", "$d$ = 2\n$\\sigma$ = 0.7"]
     assert [axes.get_title() for axes in figure.axes[:2]] == ["(b) full", "(c) value"]
 
 

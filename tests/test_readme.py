@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lsa_jax as lsa
+from lsa_jax.sweeps import plan, spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,6 +31,16 @@ def test_first_number_of_the_start_page_is_between_the_noise_floor_and_the_error
     problem, target = found["problem"], found["target"]
     before, after = (lsa.population_risk(found[name], problem, target, 0) for name in ("pretrained", "tuned"))
     assert 0.3**2 < after < before
+
+
+def test_own_objective_of_the_page_on_sweeps_is_a_spec_of_seven_models_a_seed(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n# mine.py(.*?)```", (ROOT / "docs" / "sweeps.md").read_text(), flags=re.DOTALL)
+    path = tmp_path / "mine.py"
+    path.write_text(f"#{example}")
+    (group,) = plan.plan(spec.read(path))
+    assert (len(group.lineages), len(group.cells)) == (3, 7)
+    weights = [cell.knobs["stay.weight_near"] for cell in group.cells if cell.regime == "stay"]
+    np.testing.assert_allclose(sorted(weights), np.geomspace(1e-3, 1, 5))
 
 
 def test_readme_names_functions_tests_and_files_that_exist() -> None:

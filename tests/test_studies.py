@@ -14,6 +14,7 @@ from lsa_jax.plotting.training import plot_forgetting
 from lsa_jax.studies import command, published, setting, tasks, tradeoffs, training, trajectories
 
 PROMPTS = 20_000
+GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
 
 
 def computed(study: str) -> pd.DataFrame:
@@ -194,3 +195,12 @@ def test_every_study_is_in_the_gallery_page_with_its_figure_and_numbers() -> Non
         assert (docs / "gallery" / f"{name}.png").exists()
         assert (docs / "gallery" / f"{name}.csv").exists()
     assert setting.PUBLISHED.dim == 5
+
+
+@pytest.mark.parametrize("name", ["cosine", "directions"])
+def test_every_simulated_point_of_a_published_figure_lies_within_its_panel(name: str) -> None:
+    numbers = pd.read_parquet(GALLERY / f"{name}.parquet")
+    figure = command.STUDIES[name].draw(numbers)
+    for axes, panel in zip(figure.axes, dict.fromkeys(numbers["panel"]), strict=True):
+        low, high = axes.get_ylim()
+        assert numbers.loc[numbers["panel"] == panel, "simulated"].dropna().between(low, high).all()

@@ -18,8 +18,8 @@ KEYS = """# Keys of a spec
 Made from the declarations of the knobs; `lsa-jax sweep --keys` prints the same. An axis takes one value, a list, a half-open range
 (`"0:1024"`), or `"logspace(0.01, 1, 5)"` or `"linspace(0, 1, 5)"` with both ends. Beside these keys a spec may have tables: `[[points]]`,
 several products of axes ([sweeps](../sweeps.md)), and `[regimes.NAME]`, regimes of your own with the keys `loss`, `train`, `start`,
-`within`, `rate`, `steps`, `stream` and `title` ({py:class}`lsa_jax.Regime`). A swept weight or rate is an axis too, called
-`weight_TERM` or `rate_REGIME`.
+`within`, `rate`, `steps`, `stream` and `title` ({py:class}`lsa_jax.Regime`). Values of a swept weight or rate stand in the place of the
+number, `loss = { zero_shot = 1.0, prior = [0.1, 1.0] }`; in records and figures they are the column `weight_TERM` or `rate`.
 
 """
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsa_jax import estimators
-from lsa_jax.plotting.panels import FLOOR, baseline_styles
+from lsa_jax.plotting.panels import FLOOR, bars, baseline_styles
 from lsa_jax.plotting.scales import set_error_scale
 from lsa_jax.plotting.style import BLACK, BLUE, FULL_WIDTH, GREEN, MARKS, PURPLE, STYLE, TASKS, VERMILION, title_of
 
@@ -137,8 +137,7 @@ def _draw_front(axes: Axes, rows: pd.DataFrame, loss: str, trained: str) -> None
     """Draw one method along its rates, with quartiles over seeds."""
     color, marker = LOOKS[trained]
     x, y = rows["zero_shot"], rows["few_shot_opposite"]
-    spread = (y - rows["few_shot_opposite_lower"], rows["few_shot_opposite_upper"] - y)
-    axes.errorbar(x, y, yerr=np.clip(spread, 0, None), color=color, marker=marker, linestyle=LINES[loss], elinewidth=0.6, **MARKS)
+    axes.errorbar(x, y, yerr=bars(rows, "few_shot_opposite"), color=color, marker=marker, linestyle=LINES[loss], elinewidth=0.6, **MARKS)
 
 
 def _baselines(errors: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """What a figure of a sweep shows: which combinations of settings are its rows and which curves are in its panels."""
 
 import dataclasses
+import functools
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -8,13 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.typing import LineStyleType
 
+from lsa_jax.plotting.scales import tick_label
 from lsa_jax.plotting.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
-from lsa_jax.plotting.summaries import axes_of, varying
+from lsa_jax.plotting.summaries import SUMMARY, axes_of, varying
 from lsa_jax.setting import symbol_of
 
 MAX_ROWS, MAX_TASKS = 4, 5
-SUMMARY = ("theory", "trained", "half_width", "num_seeds", "num_left_out", "row")
-"""Columns of the numbers of a figure that are no axes."""
 
 Item = TypeVar("Item")
 Look = tuple[str, str, LineStyleType]
@@ -33,6 +34,11 @@ class Facets:
     axes: list[str]
     drawn: pd.DataFrame
     total: int
+
+    @property
+    def labels(self) -> list[list[str]]:
+        """Every setting of every row as a reader would write it."""
+        return [[f"{symbol_of(axis)} = {_text(row[axis])}" for axis in self.axes] for _, row in self.drawn.iterrows()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +71,7 @@ def facets(numbers: pd.DataFrame, against: str) -> Facets:
         The combinations drawn and the number of all.
 
     Example:
-        >>> numbers = pd.DataFrame({"dim": range(1, 8), "steps": 5, "trained": 1.0})
+        >>> numbers = pd.DataFrame({"dim": range(1, 8), "steps": 5, "num_seeds": 3})
         >>> chosen = facets(numbers, "steps")
         >>> chosen.drawn["dim"].tolist(), chosen.total
         ([1, 3, 5, 7], 7)
@@ -73,10 +79,28 @@ def facets(numbers: pd.DataFrame, against: str) -> Facets:
     axes = [axis for axis in varying(numbers, axes_of(numbers)) if axis not in {against, *SUMMARY}]
     if not axes:
         return Facets(axes, pd.DataFrame(index=[0]), 1)
-    combinations = numbers[axes].dropna().drop_duplicates()
-    trained = numbers.loc[numbers["trained"].notna(), axes].dropna().drop_duplicates()
+    combinations, trained = (_combinations(table[axes]) for table in (numbers, numbers[numbers["num_seeds"] > 0]))
     candidates = combinations if trained.empty else trained
     return Facets(axes, pd.DataFrame(evenly(list(candidates.itertuples(index=False)), MAX_ROWS)), len(combinations))
+
+
+def _combinations(settings: pd.DataFrame) -> pd.DataFrame:
+    """Those that some model has; of axes that no regime has together all that their values allow."""
+    found = settings.dropna().drop_duplicates()
+    if len(found) or settings.empty:
+        return found
+    values = [settings[[axis]].dropna().drop_duplicates() for axis in settings]
+    return functools.reduce(lambda left, right: left.merge(right, how="cross"), values)
+
+
+def _text(value: object) -> str:
+    """A setting as a reader would write it."""
+    if not isinstance(value, float | int | np.number):
+        return str(value)
+    number = float(value)
+    if math.isinf(number):
+        return r"$\infty$"
+    return tick_label(number if number.is_integer() else float(f"{number:.3g}"))
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:
@@ -146,22 +170,37 @@ def _of_shots(numbers: pd.DataFrame) -> list[Curve]:
 
 
 def _of_table(numbers: pd.DataFrame) -> list[Curve]:
-    """The three errors of the paper's table, few-shot at the number of fine-tuning shots or else the largest finite number."""
-    evaluated = numbers["evaluation_shots"]
-    tuned = numbers["fine_tuning_shots"]
-    if tuned.isin(evaluated).all():
-        several = tuned.nunique() > 1
-        few, name = evaluated == tuned, f"{symbol_of('fine_tuning_shots')}-shot" if several else shots_name(float(tuned.iloc[0]))
-    else:
-        number = evaluated[np.isfinite(evaluated)].max()
-        number = number if number > 0 else np.inf
-        few, name = evaluated == number, shots_name(float(number))
+    """The three errors of the paper's table."""
+    few, name = few_shots(numbers)
     target, opposite = numbers["cosine"] == 1, numbers["cosine"] == -1
     return [
-        Curve(r"zero-shot, $\theta_0$", *ZERO_SHOT, numbers[target & (evaluated == 0)]),
+        Curve(r"zero-shot, $\theta_0$", *ZERO_SHOT, numbers[target & (numbers["evaluation_shots"] == 0)]),
         Curve(rf"{name}, $\theta_0$", *TARGET, numbers[target & few]),
         Curve(rf"{name}, $-\theta_0$", *OPPOSITE, numbers[opposite & few]),
     ]
+
+
+def few_shots(numbers: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Choose the few-shot errors of a figure: at the number of fine-tuning shots, or else the largest finite one, or else the infinite one.
+
+    Args:
+        numbers: from `sweep_numbers`.
+
+    Returns:
+        Which rows they are, and their name in a legend.
+
+    Example:
+        >>> numbers = pd.DataFrame({"evaluation_shots": [0.0, 20.0, 40.0], "fine_tuning_shots": 20.0})
+        >>> few_shots(numbers)[0].tolist(), few_shots(numbers)[1]
+        ([False, True, False], '20-shot')
+    """
+    evaluated, tuned = numbers["evaluation_shots"], numbers["fine_tuning_shots"]
+    if tuned.isin(evaluated).all():
+        several = tuned.nunique() > 1
+        return evaluated == tuned, f"{symbol_of('fine_tuning_shots')}-shot" if several else shots_name(float(tuned.iloc[0]))
+    number = evaluated[np.isfinite(evaluated)].max()
+    number = number if number > 0 else np.inf
+    return evaluated == number, shots_name(float(number))
 
 
 def shots_name(number: float) -> str:

@@ -47,12 +47,17 @@ def plot_family(
             draw_lines(one, chosen, looks)
             one.set_title(panel)
             one.set_xlabel(x_label)
-            set_error_scale(one, (curves if share_y else chosen)["y"].to_numpy(), logarithmic=log_y)
+            set_error_scale(one, _heights(curves if share_y else chosen), logarithmic=log_y)
             if log_x:
                 set_log_x(one, curves["x"].to_numpy())
         axes[0][0].set_ylabel(y_label)
         figure.legend(handles=legend_handles(curves, looks), loc="outside right center")
     return figure
+
+
+def _heights(curves: pd.DataFrame) -> np.ndarray:
+    """Everything that a vertical axis has to hold: exact values and simulated ones."""
+    return curves[[name for name in ("y", "simulated") if name in curves]].to_numpy(float).ravel()
 
 
 def set_log_x(axes: Axes, values: np.ndarray) -> None:

@@ -42,6 +42,10 @@ BOUND: dict[str, Any] = {"color": "0.6", "linewidth": 2.6}
 """Line of the best front of so many heads, and what these lines share."""
 
 
+ABOVE, BELOW = (-11, 4), (-9, -9)
+"""Where the letter of a regime stands in points from its mark: that of (c) below, as (d) is right above it."""
+
+
 def plot_lab(fronts: pd.DataFrame, best: pd.DataFrame, regimes: pd.DataFrame, noise_variance: float) -> Figure:
     """Draw every remedy's curve in three measures of in-context learning, the paper's regimes and the best front beside them.
 
@@ -96,5 +100,7 @@ def _looks(names: list[str]) -> dict[str, tuple[str, Any]]:
 def _mark(axes: Axes, regimes: pd.DataFrame, column: str) -> None:
     """Mark the paper's regimes by their letters."""
     for _, row in regimes.iterrows():
+        letter = row["title"][:3]
+        place = BELOW if letter == "(c)" else ABOVE
         axes.plot(row["gain"], row[column], color=BLACK, marker="o", markersize=3, linestyle="none", zorder=4)
-        axes.annotate(row["title"][:3], (row["gain"], row[column]), xytext=(-11, 4), textcoords="offset points", fontsize=7)
+        axes.annotate(letter, (row["gain"], row[column]), xytext=place, textcoords="offset points", fontsize=7)

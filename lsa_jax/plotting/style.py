@@ -1,10 +1,13 @@
 """What all figures share: sizes, colours, titles and the interval of a mean."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy import stats
 
 from lsa_jax.regimes import PAPER
@@ -30,6 +33,12 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 """Okabe and Ito's colour-blind safe colours."""
 
+GREY = "0.35"
+"""Colour of what belongs to no curve in a legend."""
+
+LETTER, HANDLE = 0.05, 8
+"""Width of a letter of the legend in inches, and of the line before it in letters."""
+
 TITLES = {regime.name: regime.title for regime in PAPER}
 """Panel titles of the paper's regimes, in the order of the panels."""
 
@@ -48,6 +57,19 @@ LOOKS = {
 MARKS: dict[str, Any] = {"markersize": 3.5, "markerfacecolor": "white", "markeredgewidth": 0.8}
 POINTS: dict[str, Any] = {**MARKS, "linestyle": "none", "elinewidth": 0.8}
 """How simulated or trained models are drawn: their marks, and these with error bars."""
+
+
+def add_legend(figure: Figure, handles: list[Line2D]) -> None:
+    """Add a legend above a figure, in as many columns as its width holds.
+
+    Args:
+        figure: the figure.
+        handles: the entries.
+    """
+    widths = [LETTER * (len(re.sub(r"\\[a-z]+|[${}_]", "", str(handle.get_label()))) + HANDLE) for handle in handles]
+    columns = range(len(widths), 1, -1)
+    fitting = (number for number in columns if sum(max(part) for part in np.array_split(widths, number)) <= figure.get_figwidth())
+    figure.legend(handles=handles, loc="outside upper center", ncols=next(fitting, 1))
 
 
 def title_of(regime: str) -> str:

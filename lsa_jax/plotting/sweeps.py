@@ -1,9 +1,6 @@
-"""Figures of sweeps: theory as lines, trained models as points with 95 % intervals, one column a regime, one row a setting."""
+"""Figures of sweeps: theory as lines, trained models as points with their spread, one column a regime, one row a setting."""
 
 import dataclasses
-import math
-import re
-import textwrap
 
 import matplotlib as mpl
 import numpy as np
@@ -14,14 +11,10 @@ from matplotlib.lines import Line2D
 from lsa_jax import estimators
 from lsa_jax.errors import InputError
 from lsa_jax.plotting.curves import Curve, Facets, curves, facets
-from lsa_jax.plotting.panels import FLOOR, baseline_styles, draw_baselines, draw_panel
-from lsa_jax.plotting.scales import decades, horizontal_scale, set_error_scale, tick_label
-from lsa_jax.plotting.style import COLUMN_WIDTH, FULL_WIDTH, STYLE, regimes_in_order, title_of
-from lsa_jax.setting import label_of, symbol_of
-
-GREY = "0.35"
-LETTER, HANDLE = 0.05, 8
-"""Width of a letter of the legend in inches, and of the line before it in letters."""
+from lsa_jax.plotting.panels import FLOOR, baseline_styles, draw_baselines, draw_panel, regime_grid
+from lsa_jax.plotting.scales import decades, horizontal_scale, set_error_scale
+from lsa_jax.plotting.style import GREY, MARKS, STYLE, add_legend, regimes_in_order, title_of
+from lsa_jax.setting import label_of
 
 LINEAR_DECADES = 1.5
 """Span up to which errors against cosine are drawn on a linear axis."""
@@ -31,8 +24,8 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
     """Draw error along one axis of a sweep: a column for every regime, a row for every combination of the other axes.
 
     At most four combinations are drawn; `facets(numbers, against)` says which of how many. Baselines are grey lines in every panel against
-    evaluation_shots. Test tasks are told apart against
-    evaluation_shots, numbers of shots against cosine, and both against any other axis.
+    evaluation_shots. Test tasks are told apart against evaluation_shots, numbers of shots against cosine, and both against any other axis.
+    Intervals of means are bars, quantiles over seeds bands.
 
     Args:
         numbers: from `sweep_numbers`.
@@ -46,7 +39,7 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
 
     Example:
         >>> row = {"regime": "value", "test_task": "target", "cosine": 1.0, "noise_std": 0.5, "fine_tuning_shots": 20.0}
-        >>> seeds = {"trained": 0.5, "half_width": 0.1, "num_seeds": 3, "num_left_out": 0}
+        >>> seeds = {"trained": 0.5, "trained_lower": 0.4, "trained_upper": 0.6, "spread": "95 % interval", "num_seeds": 3}
         >>> numbers = pd.DataFrame({"evaluation_shots": [0.0, 1.0], "theory": [0.5, 0.4], **row, **seeds})
         >>> plot_sweep(numbers, "evaluation_shots").axes[0].get_title()
         '(c) value'
@@ -61,10 +54,8 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
         raise InputError(f"numbers hold no target or opposite test task; a figure against {against} wants one: evaluate cosine 1 or -1")
     used = pd.concat([line.numbers for line in lines])
     regimes = regimes_in_order(used["regime"])
-    width, num_rows = FULL_WIDTH if len(regimes) > 1 else COLUMN_WIDTH, len(shown.drawn)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, 2.4 if num_rows == 1 else 0.8 + 1.3 * num_rows), layout="constrained")
-        panels = figure.subplots(num_rows, len(regimes), sharex=True, sharey="row", squeeze=False)
+        figure, panels = regime_grid(regimes, shown, label_of(against), "$n$-shot error" if against == "evaluation_shots" else "error")
         scale = horizontal_scale(used[against].to_numpy(), 2 if against == "evaluation_shots" else 1)
         for row, column in np.ndindex(*panels.shape):
             draw_panel(panels[row, column], [_part(line, row, regimes[column]) for line in lines], against, scale)
@@ -73,7 +64,6 @@ def plot_sweep(numbers: pd.DataFrame, against: str) -> Figure:
             estimates = _of_rows(baselines, shown, against)
             for row, column in np.ndindex(*panels.shape):
                 draw_baselines(panels[row, column], estimates[estimates["row"] == row], against, scale)
-        _label(panels, regimes, shown, against)
         _add_legend(figure, lines, used, baselines if against == "evaluation_shots" else baselines[:0])
     return figure
 
@@ -112,46 +102,17 @@ def _near_floor(numbers: pd.DataFrame) -> np.ndarray:
     return floor[floor > numbers[["theory", "trained"]].min(axis=None) / 10]
 
 
-def _label(panels: np.ndarray, regimes: list[str], shown: Facets, against: str) -> None:
-    """Write the regimes above, the settings of each row at its right, and the axes."""
-    for axes, regime in zip(panels[0], regimes, strict=True):
-        axes.set_title(title_of(regime), fontsize=8 if len(regimes) < 5 else 7)
-    for axes in panels[-1]:
-        axes.set_xlabel(label_of(against))
-    for axes in panels[:, 0]:
-        axes.set_ylabel("$n$-shot error" if against == "evaluation_shots" else "error")
-    for axes, (_, settings) in zip(panels[:, -1], shown.drawn.iterrows(), strict=True):
-        parts = [f"{symbol_of(axis)} = {_text(settings[axis])}" for axis in shown.axes]
-        text = "\n".join(textwrap.wrap(", ".join(parts), 34))
-        axes.annotate(text, (1, 0.5), (4, 0), xycoords="axes fraction", textcoords="offset points", rotation=270, va="center", fontsize=7)
-
-
-def _text(value: object) -> str:
-    """A setting as a reader would write it."""
-    if not isinstance(value, float | int | np.number):
-        return str(value)
-    number = float(value)
-    if math.isinf(number):
-        return r"$\infty$"
-    return tick_label(number if number.is_integer() else float(f"{number:.3g}"))
-
-
 def _add_legend(figure: Figure, lines: list[Curve], used: pd.DataFrame, baselines: pd.DataFrame) -> None:
     """Add one legend above: the curves, then what lines and points are, then the baselines."""
     handles = [Line2D([], [], color=line.color, linestyle=line.linestyle, label=line.label) for line in lines]
     if used["trained"].notna().any():
         for handle, line in zip(handles, lines, strict=True):
-            handle.set(marker=line.marker, markersize=3.5, markerfacecolor="white", markeredgewidth=0.8)
-        handles.append(
-            Line2D(
-                [], [], color=GREY, marker="o", markersize=3.5, markerfacecolor="white", linestyle="none", label="trained, 95 % interval"
-            )
-        )
-    handles.append(Line2D([], [], color=GREY, label="theory"))
+            handle.set(marker=line.marker, **MARKS)
+        spread = used["spread"].iloc[0]
+        handles.append(Line2D([], [], color=GREY, marker="o", linestyle="none", label=f"trained, {spread}", **MARKS))
+    if used["theory"].notna().any():
+        handles.append(Line2D([], [], color=GREY, label="theory"))
     if len(_near_floor(used)):
         handles.append(Line2D([], [], label=r"noise floor $\sigma^2$", **FLOOR))
     handles += [Line2D([], [], label=title_of(name), **style) for name, style in baseline_styles(baselines).items()]
-    widths = [LETTER * (len(re.sub(r"\\[a-z]+|[${}_]", "", str(handle.get_label()))) + HANDLE) for handle in handles]
-    columns = range(len(widths), 1, -1)
-    fitting = (number for number in columns if sum(max(part) for part in np.array_split(widths, number)) <= figure.get_figwidth())
-    figure.legend(handles=handles, loc="outside upper center", ncols=next(fitting, 1))
+    add_legend(figure, handles)

@@ -49,6 +49,8 @@ class Results:
     def dataset(self) -> "xarray.Dataset":
         """The records as labelled arrays, one variable a metric, one dimension an axis with several values; NaN where there is no cell.
 
+        A model that does not have a knob, such as the weight of another regime's term, is at every value of it.
+
         Raises:
             ValueError: if the sweep is a sparse list of points, whose product would not fit.
         """
@@ -60,6 +62,7 @@ class Results:
         size = int(np.prod([frame[name].nunique() for name in names], dtype=float)) * frame["metric"].nunique()
         if size > LARGEST_CUBE * len(frame):
             raise InputError(f"the product of all axes has {size} entries for {len(frame)} records: use the pandas table of this sweep")
+        frame = _at_every_value(frame, names)
         index = [frame[name].astype(str) if isinstance(frame[name].dtype, pd.CategoricalDtype) else frame[name] for name in names]
         metrics = frame["metric"].astype(str)
         columns: dict[str, xarray.DataArray] = {}
@@ -68,21 +71,31 @@ class Results:
             levels = pd.MultiIndex.from_arrays([column[rows] for column in index], names=names) if names else None
             series = pd.Series(frame["value"].to_numpy()[rows], index=levels)
             columns[metric] = series.to_xarray() if names else xarray.DataArray(series.iloc[0])
-        flags = {name: self._flag(name, index, names) for name in ("diverged", "above_minimum")} if names else {}
+        flags = {name: _flag(frame[name], index, names) for name in ("diverged", "above_minimum")} if names else {}
         fixed = {name: frame[name].iloc[0] for name in coordinates if name not in names}
         return xarray.Dataset({**columns, **flags}).assign_coords(fixed)
 
-    def _flag(self, name: str, index: list[pd.Series], names: list[str]) -> Any:
-        """A flag of every model as a labelled array of 0, 1, and NaN where there is no cell."""
-        kept = [place for place, axis in enumerate(names) if axis not in OF_EVALUATION]
-        if not kept:
-            import xarray
 
-            return xarray.DataArray(float(self.frame[name].iloc[0]))
-        levels = [index[place] for place in kept]
-        flags = self.frame[name].astype(float).groupby(levels, observed=True).max()
-        flags.index.names = [names[place] for place in kept]
-        return flags.to_xarray()
+def _at_every_value(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The records with those that do not have an axis repeated along it."""
+    for name in names:
+        lacking = frame[name].isna()
+        if lacking.any():
+            values = frame.loc[~lacking, [name]].drop_duplicates()
+            frame = pd.concat([frame[~lacking], frame[lacking].drop(columns=name).merge(values, how="cross")], ignore_index=True)
+    return frame
+
+
+def _flag(flags: pd.Series, index: list[pd.Series], names: list[str]) -> Any:
+    """A flag of every model as a labelled array of 0, 1, and NaN where there is no cell."""
+    kept = [place for place, axis in enumerate(names) if axis not in OF_EVALUATION]
+    if not kept:
+        import xarray
+
+        return xarray.DataArray(float(flags.iloc[0]))
+    found = flags.astype(float).groupby([index[place] for place in kept], observed=True).max()
+    found.index.names = [names[place] for place in kept]
+    return found.to_xarray()
 
 
 def load(out: str | Path) -> Results:
