@@ -1,12 +1,14 @@
 """Numbers that other papers print, found again by exact risks or by descent in plain numpy."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from agreement import assert_agrees
 
 import lsa_jax as lsa
 from lsa_jax import covariances, estimators
@@ -15,6 +17,11 @@ from lsa_jax.models import constructions
 DIM, SHOTS = 5, 20
 DESCENT = {1: 1.150, 2: 0.359, 3: 0.133}
 """Ahn et al., arXiv 2306.00297: best losses by depth where covariates do not move (d = 5, n = 20, no noise, tasks N(0, I))."""
+
+POOL_ERRORS = {4: (0.079, 1.294), 64: (0.192, 0.901), 1024: (0.256, 0.647), 16384: (0.307, 0.505)}
+RIDGE_ERROR = 0.3758
+"""Raventos et al., arXiv 2306.15063: squared errors over d, averaged over the positions of 16 points, of dMMSE on tasks of the pool and on
+fresh ones by the size of the pool, and of ridge (d = 8, σ = .5, tasks N(0, I))."""
 
 
 @pytest.mark.parametrize("covariance", ["identity", "rotated:power_law:1"])
@@ -147,3 +154,52 @@ def test_one_step_of_descent_is_that_of_von_oswald_et_al() -> None:
 
     assert half(lsa.Params(value=value, query_key=query_key)) == pytest.approx(0.2062, abs=1e-4)
     assert half(lsa.Params(value=0 * value, query_key=query_key)) == pytest.approx(0.4167, abs=5e-5)
+
+
+def error_over_positions(key: jax.Array, params: Any, model: Any, tasks: lsa.priors.TaskPrior, prompts: int) -> tuple[jax.Array, jax.Array]:
+    """Mean over the 16 positions of the squared error of a label, over d, and its standard error."""
+    problem = lsa.LinearRegression(covariance=jnp.eye(8), noise_std=0.5)
+
+    def at(shots: jax.Array) -> lsa.RiskEstimate:
+        own = jax.random.fold_in(key, shots)
+        return lsa.empirical_risk(own, params, problem, tasks, shots, prompts, max_shots=15, model=model)
+
+    found = jax.lax.map(at, jnp.arange(16))
+    return found.mean.mean() / 8, jnp.sqrt((found.standard_error**2).sum()) / 16 / 8
+
+
+@pytest.mark.slow
+def test_ridge_has_the_error_of_raventos_et_al() -> None:
+    prior = lsa.GaussianPrior(mean=jnp.zeros(8), covariance=jnp.eye(8))
+    mean, error = error_over_positions(jax.random.key(0), jnp.asarray(0.25), estimators.ridge, prior, 20_000)
+    assert_agrees(float(mean), float(error), RIDGE_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("size", "pools", "prompts"),
+    [
+        pytest.param(4, 60, 400, marks=pytest.mark.slow),
+        (64, 20, 400),
+        pytest.param(1024, 4, 1000, marks=pytest.mark.slow),
+        pytest.param(16384, 1, 500, marks=pytest.mark.slow),
+    ],
+)
+def test_the_bayes_estimator_of_a_pool_has_the_errors_of_raventos_et_al(size: int, pools: int, prompts: int) -> None:
+    prior = lsa.GaussianPrior(mean=jnp.zeros(8), covariance=jnp.eye(8))
+
+    def of_pool(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        pool = lsa.FiniteTasks(tasks=prior.sample(jax.random.fold_in(key, 0), size).T)
+        known = estimators.KnownPool(tasks=pool.tasks, noise_std=0.5)
+        found = [
+            error_over_positions(jax.random.fold_in(key, 1 + place), known, estimators.pool_mean, law, prompts)
+            for place, law in enumerate((pool, prior))
+        ]
+        return jnp.stack([mean for mean, _ in found]), jnp.stack([error for _, error in found])
+
+    means, errors = (
+        np.asarray(part) for part in jax.jit(lambda keys: jax.lax.map(of_pool, keys))(jax.random.split(jax.random.key(size), pools))
+    )
+    for mean, error, published in zip(means.T, errors.T, POOL_ERRORS[size], strict=True):
+        own = max(mean.std(), error.mean())
+        assert abs(mean.mean() - published) < 2 * own + 0.0005, "published of one pool: within two deviations of single pools"
+        assert own < 0.25 * published

@@ -3,15 +3,23 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.integrate
+from agreement import assert_agrees
+from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 
+import lsa_jax as lsa
 from lsa_jax.plotting import families, studies
+from lsa_jax.plotting.diversity import plot_diversity
 from lsa_jax.plotting.style import TITLES
 from lsa_jax.plotting.training import plot_forgetting
-from lsa_jax.studies import command, published, setting, tasks, tradeoffs, training, trajectories
+from lsa_jax.regimes import Given
+from lsa_jax.regimes.paper import FULL, VALUE
+from lsa_jax.studies import command, diversity, published, setting, tasks, tradeoffs, training, trajectories
 
 PROMPTS = 20_000
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
@@ -167,6 +175,62 @@ def test_training_with_clipping_ends_where_clipped_gradients_vanish(monkeypatch:
     assert curves["y"][1] == pytest.approx(1.9249, abs=1e-4)
     assert curves["y"][16] == pytest.approx(1.2203, abs=0.01)
     assert abs(curves["simulated"][16] - curves["y"][16]) < 5 * curves["standard_error"][16]
+
+
+@pytest.mark.slow
+def test_what_is_forgotten_after_pools_of_growing_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diversity, "SIZES", (2, 4, 64))
+    monkeypatch.setattr(diversity, "POOLS", 16)
+    table = computed("task_diversity")
+    places = ["name", "panel", "tasks"]
+    told = table.set_index(places).sort_index()
+    error, half = told["error"], told["half_width"]
+    pool, fresh = error["pretrained", "pool"], error["pretrained", "prior"]
+    assert pool[2] < pool[4] < pool[64] < pool[np.inf]
+    assert fresh[2] > fresh[4] > fresh[64] > fresh[np.inf]
+    assert pool[np.inf] == pytest.approx(fresh[np.inf], rel=1e-12)
+    assert fresh[np.inf] == pytest.approx(0.3452830189)
+    assert fresh[2] - half["pretrained", "prior"][2] > error["pretrained", "zero_shot"][2] > fresh[4] + half["pretrained", "prior"][4]
+    assert error["value", "prior"][np.inf] == pytest.approx(0.3694, abs=5e-5)
+    assert (half.xs(np.inf, level="tasks") < 1e-9).all()
+    np.testing.assert_allclose(error["full", "zero_shot"], 0.1, atol=1e-9)
+    remedies = table[table["kind"] == "remedy"].set_index(places).sort_index()
+    level = 0.25 * error["pretrained", "zero_shot"] + 0.75 * error["value", "zero_shot"]
+    for name in diversity.REMEDIES:
+        np.testing.assert_allclose(remedies["error"][name, "zero_shot"], level, rtol=1e-9)
+    last = remedies["forgotten"].xs(("prior", np.inf), level=("panel", "tasks"))
+    np.testing.assert_allclose(last, last.iloc[0], rtol=5e-3, err_msg="one curve, up to linear interpolation between knobs")
+    assert len(plot_diversity(table).axes) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", [FULL, VALUE], ids=lambda regime: regime.name)
+def test_errors_after_a_small_pool_are_simulated_and_reached_by_gradient_flow(regime: lsa.Regime) -> None:
+    case = setting.published()
+    pool, task, shots = lsa.FiniteTasks(tasks=case.prior.sample(jax.random.key(3), 4).T), case.target_task, jnp.asarray(20.0)
+    start = diversity.pretrained(case.problem, pool, shots)
+    told = diversity.errors_after(case.problem, case.prior, pool, task, shots)["regime"][regime.name]
+    assert regime.optimum is not None
+    tuned = regime.optimum(Given(case.problem, start, task, shots))
+    for place, law in ((1, pool), (2, case.prior)):
+        found = lsa.empirical_risk(jax.random.key(place), tuned, case.problem, law, 20, 400_000)
+        assert_agrees(float(found.mean), float(found.standard_error), float(told[place]))
+    moving, back = (start, lambda params: params) if regime is FULL else (start.value, lambda value: start.replace(value=value))
+    flat, unravel = ravel_pytree(moving)
+    loss = jax.jit(lambda entries: lsa.population_risk(back(unravel(entries)), case.problem, task, 0))
+    slope, bend = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
+    run = scipy.integrate.solve_ivp(
+        lambda _, entries: -np.asarray(slope(entries)),
+        (0, 3000),
+        flat,
+        method="LSODA",
+        jac=lambda _, entries: -np.asarray(bend(entries)),
+        rtol=1e-9,
+        atol=1e-11,
+    )
+    end = back(unravel(jnp.asarray(run.y[:, -1])))
+    reached = [lsa.population_risk(end, case.problem, task, 0)] + [lsa.prior_risk(end, case.problem, law, 20) for law in (pool, case.prior)]
+    np.testing.assert_allclose(np.array(reached), np.asarray(told), rtol=2e-3)
 
 
 def test_the_command_writes_figure_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

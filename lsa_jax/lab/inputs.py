@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
@@ -134,8 +133,9 @@ def require_weights(
     """
     if np.size(knobs) == 0:
         raise InputError("the front is empty: give at least one value of the knob")
-    values = checks.as_real("knobs", jnp.asarray(knobs, float), ("knobs",))
-    low, high = float(values.min()), float(values.max())
+    known = np.asarray(knobs, float)
+    values = checks.as_real("knobs", known, ("knobs",))
+    low, high = float(known.min()), float(known.max())
     if low < 0 or (low == 0 and not zero_allowed) or (largest is not None and high > largest):
         wanted = "at least 0" if zero_allowed else "above 0"
         raise InputError(

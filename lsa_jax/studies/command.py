@@ -14,8 +14,9 @@ from rich.console import Console
 from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.plotting import families, studies
+from lsa_jax.plotting.diversity import plot_diversity
 from lsa_jax.plotting.training import plot_forgetting
-from lsa_jax.studies import published, tasks, tradeoffs, training, trajectories
+from lsa_jax.studies import diversity, published, tasks, tradeoffs, training, trajectories
 
 SHOTS, ERROR, DAMAGE = "number of shots $n$", "$n$-shot error", "damage (error less pretrained)"
 
@@ -64,6 +65,7 @@ STUDIES: dict[str, Study] = {
         training.clipped,
         functools.partial(families.plot_family, x_label="batch size", y_label=r"$v_x$ over its optimum", log_x=True),
     ),
+    "task_diversity": Study(diversity.task_diversity, plot_diversity),
 }
 
 
