@@ -9,6 +9,7 @@ import pytest
 
 import lsa_jax as lsa
 from lsa_jax import dynamics, evaluation, objectives, optima, prompts, proportional
+from lsa_jax.plotting.summaries import spread_name
 from lsa_jax.sweeps import cluster
 
 KEY = jax.random.key(0)
@@ -50,6 +51,14 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "dim 0": (
         lambda: lsa.LinearRegression(covariance=np.ones((0, 0)), noise_std=0.1),
         r"covariance has shape \(0, 0\); .*every size at least 1",
+    ),
+    "quantiles not rising": (
+        lambda: spread_name((0.75, 0.25)),
+        "quantiles are 0.75 and 0.25; they must be two levels, the lower one first",
+    ),
+    "quantile above 1": (
+        lambda: spread_name((0.25, 1.5)),
+        "quantiles is 1.5; it must be a finite number, at least 0 and at most 1",
     ),
     "noise negative": (
         lambda: lsa.LinearRegression(covariance=np.eye(2), noise_std=-0.1),

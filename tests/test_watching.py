@@ -37,7 +37,7 @@ def test_a_sweep_is_told_again_until_it_is_complete(
     assert len(pauses) == 2
     assert min(pauses) >= state.WATCH_SECONDS
     told = capsys.readouterr().out
-    assert told.count("cells done        276 of 276 (100.0%)") == 2
+    assert told.splitlines().count("cells done        276 of 276 (100.0%)") == 2
     assert "cells/s" in told
 
 

@@ -88,4 +88,6 @@ def watch(console: Console, look: Callable[[], State]) -> State:
             asked = time.monotonic()
             state = look()
             pause = max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - asked))
+    if not console.is_terminal:  # there the last state is written without an end of line
+        console.print()
     return state
