@@ -51,8 +51,8 @@ def drawable(records: pd.DataFrame) -> list[str]:
         records: long records of a sweep.
 
     Returns:
-        Those of evaluation_shots, cosine, dim, noise_std, pretraining_shots and the swept weights with two values or more (finite ones
-        for evaluation_shots); evaluation_shots alone if nothing varies.
+        Those of evaluation_shots, cosine, dim, noise_std, pretraining_shots, num_tasks and the swept weights with two values or more
+        (finite ones for evaluation_shots); evaluation_shots alone if nothing varies.
 
     Example:
         >>> drawable(pd.DataFrame({"evaluation_shots": [0, np.inf], "cosine": [1, 1], "dim": [2, 3]}))
@@ -61,7 +61,7 @@ def drawable(records: pd.DataFrame) -> list[str]:
     finite = records["evaluation_shots"][np.isfinite(records["evaluation_shots"])].nunique()
     shots = ["evaluation_shots"] if finite > 1 else []
     weights = [name for name in records if name.startswith(WEIGHT)]
-    return shots + varying(records, ["cosine", "dim", "noise_std", "pretraining_shots", *weights]) or ["evaluation_shots"]
+    return shots + varying(records, ["cosine", "dim", "noise_std", "pretraining_shots", "num_tasks", *weights]) or ["evaluation_shots"]
 
 
 def sweep_numbers(records: pd.DataFrame, against: str) -> pd.DataFrame:
