@@ -18,6 +18,7 @@ AGAINST = {
     "large": "dim",
     "noise": "noise_std",
     "similarity": "cosine",
+    "task_diversity": "num_tasks",
 }
 
 

@@ -57,6 +57,8 @@ OPPOSITE: Look = (VERMILION, "s", "--")
 DASH_DOT, DOTTED, DASHED = (0.0, (5.0, 1.0, 1.0, 1.0)), (0.0, (1.0, 1.2)), (0.0, (3.0, 1.0))
 ZERO_SHOT: Look = (GREEN, "^", DOTTED)
 BETWEEN: tuple[Look, ...] = ((SKY, "^", DASH_DOT), (GREEN, "D", DOTTED), (ORANGE, "v", DASHED), (PURPLE, "P", "-."), (BLACK, "X", ":"))
+POOL: Look = (ORANGE, "v", DASHED)
+PRIOR: Look = (BLACK, "D", DASH_DOT)
 SHOTS: tuple[Look, ...] = ((BLACK, "o", "-"), (SKY, "^", DASH_DOT), (ORANGE, "v", "--"), (PURPLE, "D", DOTTED))
 
 
@@ -130,8 +132,8 @@ def curves(numbers: pd.DataFrame, against: str) -> list[Curve]:
         against: axis along which the figure is drawn.
 
     Returns:
-        Test tasks against evaluation_shots, numbers of shots against cosine, and the three errors of the paper's table (zero-shot and
-        few-shot on the target, few-shot on the opposite task) against any other axis.
+        Test tasks against evaluation_shots, numbers of shots against cosine, and against any other axis the three errors of the paper's
+        table (zero-shot and few-shot on the target, few-shot on the opposite task) and few-shot averages over the pool and the prior.
 
     Example:
         >>> numbers = pd.DataFrame({"cosine": [1.0, -1.0], "evaluation_shots": [0.0, 0.0]})
@@ -170,13 +172,15 @@ def _of_shots(numbers: pd.DataFrame) -> list[Curve]:
 
 
 def _of_table(numbers: pd.DataFrame) -> list[Curve]:
-    """The three errors of the paper's table."""
+    """The three errors of the paper's table, and averages over laws."""
     few, name = few_shots(numbers)
-    target, opposite = numbers["cosine"] == 1, numbers["cosine"] == -1
+    target, opposite, law = numbers["cosine"] == 1, numbers["cosine"] == -1, numbers["test_task"]
     return [
         Curve(r"zero-shot, $\theta_0$", *ZERO_SHOT, numbers[target & (numbers["evaluation_shots"] == 0)]),
         Curve(rf"{name}, $\theta_0$", *TARGET, numbers[target & few]),
         Curve(rf"{name}, $-\theta_0$", *OPPOSITE, numbers[opposite & few]),
+        Curve(f"{name}, pool", *POOL, numbers[(law == "pool") & few]),
+        Curve(f"{name}, prior", *PRIOR, numbers[(law == "prior") & few]),
     ]
 
 

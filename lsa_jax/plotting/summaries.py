@@ -64,9 +64,9 @@ def drawable(records: pd.DataFrame) -> list[str]:
         records: long records of a sweep.
 
     Returns:
-        Those of evaluation_shots, cosine, dim, noise_std, pretraining_shots, swept weights and rates and knobs of own terms with two values
-        or more (finite ones for evaluation_shots), and `zero_shot` for a front where models branch; evaluation_shots alone if nothing
-        varies.
+        Those of evaluation_shots, cosine, dim, noise_std, pretraining_shots, num_tasks, swept weights and rates and knobs of own terms with
+        two values or more (finite ones for evaluation_shots), and `zero_shot` for a front where models branch; evaluation_shots alone if
+        nothing varies.
 
     Example:
         >>> drawable(pd.DataFrame({"evaluation_shots": [0, np.inf], "cosine": [1, 1], "dim": [2, 3]}))
@@ -76,7 +76,8 @@ def drawable(records: pd.DataFrame) -> list[str]:
     shots = ["evaluation_shots"] if finite > 1 else []
     knobs = varying(records, branch_knobs(records))
     fronts = [FRONT] if knobs and shots and (records["evaluation_shots"] == 0).any() and records["cosine"].nunique() > 1 else []
-    return shots + varying(records, ["cosine", "dim", "noise_std", "pretraining_shots"]) + knobs + fronts or ["evaluation_shots"]
+    axes = varying(records, ["cosine", "dim", "noise_std", "pretraining_shots", "num_tasks"])
+    return shots + axes + knobs + fronts or ["evaluation_shots"]
 
 
 def branch_knobs(table: pd.DataFrame) -> list[str]:
