@@ -193,6 +193,7 @@ def sweep(
     shard: str | None = None,
     scheduler: str | None = None,
     save_params: bool = False,
+    trained: Path | None = None,
     device: str = "default",
 ) -> int:
     """Train and measure a whole grid, on every device; run it again to go on after an interruption.
@@ -209,6 +210,7 @@ def sweep(
         shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
         scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
         save_params: Keep trained parameters too.
+        trained: Folder of a sweep with the same axes that kept its parameters: measure its models as this spec says, and train none.
         device: Platform to run on: default, cpu, gpu or tpu.
 
     Returns:
@@ -233,6 +235,7 @@ def sweep(
         scheduler=scheduler,
         save_params=save_params,
         device=device,
+        trained=trained,
     )
 
 

@@ -31,6 +31,7 @@ def sweep(
     scheduler: str | None,
     save_params: bool,
     device: str,
+    trained: Path | None = None,
 ) -> int:
     """Run a sweep with progress on standard error.
 
@@ -45,6 +46,7 @@ def sweep(
         scheduler: address of a Dask scheduler, whose workers compute; None for this process.
         save_params: keep trained parameters.
         device: platform to run on.
+        trained: folder of a sweep that has kept the trained models; None to train them.
 
     Returns:
         The exit code.
@@ -72,6 +74,7 @@ def sweep(
             save_params=save_params,
             device=device,
             extend=extend,
+            trained=trained,
             report=report,
             stop=stop,
         )
