@@ -11,11 +11,10 @@ from benchmarks import points, timing
 from benchmarks.training import DIM, SHOTS, pretraining_run
 from lsa_jax import bench, training
 from lsa_jax.sweeps.estimate import LARGEST_BATCH
+from lsa_jax.targets.roofline import population_operations
 
 SEEDS, STEPS = (1, 4, 16, 64, 256, 1024, 4096), 5000
 SAMPLED_SEEDS, SAMPLED_STEPS, BATCH_SIZE = (1, 2, 4, 8, 16, 32, 64), 100, 1024
-STEP_FLOPS = 2.0 * (4 * (DIM + 1) * (DIM + 2) + 4 * DIM**2 * (DIM + 2)) + 12.0 * (DIM + 2) ** 2
-"""Operations of a population step, roughly: the products of the risk and its gradient, clipping, momentum and the update."""
 
 
 def population_runs(rounds: int = 3) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def _population(seeds: int) -> points.Point:
     one = pretraining_run("population", 0, STEPS)
     function: Callable[..., training.Trained] = one if seeds == 1 else lambda keys: bench.over_seeds(one, keys)
     keys = jax.random.key(0) if seeds == 1 else _keys(seeds)
-    return points.compiled("population", {"seeds": seeds}, seeds, {"flops": STEP_FLOPS * STEPS}, function, keys)
+    return points.compiled("population", {"seeds": seeds}, seeds, {"flops": population_operations(DIM) * STEPS}, function, keys)
 
 
 def _keys(count: int) -> jax.Array:

@@ -186,6 +186,7 @@ def sweep(
     out: Path | None = None,
     set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     dry_run: bool = False,
+    target: str | None = None,
     keys: bool = False,
     resume: bool = True,
     extend: bool = False,
@@ -193,6 +194,7 @@ def sweep(
     shard: str | None = None,
     scheduler: str | None = None,
     save_params: bool = False,
+    trained: Path | None = None,
     device: str = "default",
 ) -> int:
     """Train and measure a whole grid, on every device; run it again to go on after an interruption.
@@ -203,12 +205,15 @@ def sweep(
         set: NAME=VALUE, in place of what the spec says; may be given several times.
         keys: Print every key that a spec may have (with a spec also those of its own regimes), and run nothing.
         dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
+        target: With --dry-run, compile for v5e, v5p or v6e (extra tpu-target), or for a100, h100 or h200 (extra gpu-target), none of which
+            need be here, and print what each program takes; a larger slice is v5e:4x4, say.
         resume: Go on with the same sweep in the folder.
         extend: Let the sweep in the folder grow by what of the spec it does not hold; what it holds beside that is kept.
         seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
         shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
         scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
         save_params: Keep trained parameters too, and the losses along their training.
+        trained: Folder of a sweep with the same axes that kept its parameters: measure its models as this spec says, and train none.
         device: Platform to run on: default, cpu, gpu or tpu.
 
     Returns:
@@ -218,10 +223,14 @@ def sweep(
 
     if keys:
         return commands.keys(spec)
-    if spec is None or out is None:
+    if spec is None or (out is None and not dry_run):
         raise InputError("sweep needs a spec and --out FOLDER; --keys lists what a spec may say")
-    if dry_run:
-        return commands.dry_run(spec, set, device)
+    if target is not None and not dry_run:
+        raise InputError(f"--target {target} is compiled for, not run on: add --dry-run")
+    if out is None or dry_run:
+        from lsa_jax.targets.command import dry_run as tell
+
+        return tell(spec, set, device, target)
     return commands.sweep(
         spec,
         out,
@@ -233,6 +242,7 @@ def sweep(
         scheduler=scheduler,
         save_params=save_params,
         device=device,
+        trained=trained,
     )
 
 

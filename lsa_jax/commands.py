@@ -12,22 +12,7 @@ from lsa_jax import checks, exit_codes, store
 from lsa_jax.consoles import wide_console
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import whole
-from lsa_jax.sweeps import (
-    cluster,
-    compiled,
-    estimate,
-    extension,
-    histories,
-    merging,
-    plan,
-    processes,
-    results,
-    run,
-    spec,
-    state,
-    watching,
-    worker,
-)
+from lsa_jax.sweeps import cluster, extension, histories, merging, processes, results, run, spec, state, watching
 from lsa_jax.sweeps.folder import MANIFEST, Folder
 from lsa_jax.sweeps.keys import ENTERS, spec_keys
 
@@ -51,6 +36,7 @@ def sweep(
     scheduler: str | None,
     save_params: bool,
     device: str,
+    trained: Path | None = None,
 ) -> int:
     """Run a sweep with progress on standard error.
 
@@ -65,6 +51,7 @@ def sweep(
         scheduler: address of a Dask scheduler, whose workers compute; None for this process.
         save_params: keep trained parameters.
         device: platform to run on.
+        trained: folder of a sweep that has kept the trained models; None to train them.
 
     Returns:
         The exit code.
@@ -92,6 +79,7 @@ def sweep(
             save_params=save_params,
             device=device,
             extend=extend,
+            trained=trained,
             report=report,
             stop=stop,
         )
@@ -108,41 +96,6 @@ def sweep(
     if progress.failed:
         errors.print(f"{watching.rank(share)}some chunks failed, see {out / 'failed'}: {again}", highlight=False, soft_wrap=True)
     return exit_codes.SOME_RUNS_FAILED if progress.failed or progress.diverged else exit_codes.DONE
-
-
-def dry_run(source: Path, overrides: Sequence[str], device: str) -> int:
-    """Print what a sweep would do: cells, groups, memory and time, without compiling anything.
-
-    Args:
-        source: the spec.
-        overrides: `name=value` settings that come after the spec.
-        device: platform to run on.
-
-    Returns:
-        The exit code.
-    """
-    processes.spread_over_cores()
-    read = spec.read(source, overrides)
-    groups = plan.plan(read)
-    mesh = processes.local_mesh(device, max(len(group.lineages) for group in groups))
-    platform, devices, memory = mesh.devices.flat[0].platform, mesh.devices.size, processes.memory(mesh)
-    sizes = [estimate.batch_size(group, read, len(group.lineages), platform, devices, memory) for group in groups]
-    needed = max(size * estimate.bytes_a_lineage(group, read) for size, group in zip(sizes, groups, strict=True))
-    trained = sum(len(group.lineages) * len(group.trainings) for group in groups)
-    with worker.arithmetic(read):
-        programs = {compiled.programs_of(group, read, mesh).static for group in groups}
-    took = sum(estimate.seconds(group, read, platform, devices) for group in groups)
-    took -= estimate.COMPILE_SECONDS * (len(groups) - len(programs))
-    cells, metrics = sum(group.num_cells for group in groups), 4 if read.simulation_prompts else 2
-    rows = cells * len(read.tests) * len(read.evaluation_shots) * metrics
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"cells             {cells} in {sum(len(group.lineages) for group in groups)} lineages; {trained} models to train")
-    console.print(f"records           {rows}")
-    console.print(f"compiled programs {len(programs)}, for {len(groups)} groups")
-    console.print(f"at once           up to {max(sizes)} lineages on {devices} {platform} device{'s' * (devices > 1)}")
-    console.print(f"memory            about {needed / 2**20:.0f} MiB")
-    console.print(f"time              very roughly {watching.duration(took)}")
-    return exit_codes.DONE
 
 
 def keys(source: Path | None) -> int:

@@ -33,4 +33,4 @@ def sample_normals(key: Key[Array, ""], rows: int, count: int, dtype: DTypeLike)
         return standard_normals(jax.random.fold_in(key, row), (count,), dtype)
 
     indices = jnp.arange(rows, dtype=jnp.uint32)
-    return jax.lax.map(draw, indices) if jax.default_backend() == "cpu" else jax.vmap(draw)(indices)
+    return jax.lax.platform_dependent(indices, cpu=lambda rows: jax.lax.map(draw, rows), default=jax.vmap(draw))

@@ -78,7 +78,7 @@ def gram(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows 
     def one(row: Float[Array, "columns batch"]) -> Float[Array, "rows batch"]:
         return sum((row[index][None] * factor[:, index] for index in range(1, len(row))), row[0][None] * factor[:, 0])
 
-    return jax.lax.map(one, factor) if jax.default_backend() == "cpu" else jax.vmap(one)(factor)
+    return jax.lax.platform_dependent(factor, cpu=lambda rows: jax.lax.map(one, rows), default=jax.vmap(one))
 
 
 def _written_out(left: Left, right: Right) -> Product:

@@ -37,11 +37,7 @@ def random_words(key: Key[Array, ""], size: int) -> Words:
     """
     low = jnp.arange(size, dtype=jnp.uint32)
     high = jnp.zeros_like(low)
-    data = jax.random.key_data(key)
-    if jax.default_backend() != "cpu":
-        upper, lower = jnp.split(threefry_2x32(data, jnp.concatenate([high, low])), 2)
-        return upper, lower
-    return _rounds(data, high, low)
+    return jax.lax.platform_dependent(jax.random.key_data(key), high, low, cpu=_rounds, default=_kernel)
 
 
 def is_default(key: Key[Array, ""]) -> bool:
@@ -57,7 +53,7 @@ def is_default(key: Key[Array, ""]) -> bool:
 
 
 def uniforms(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike, minval: float, maxval: float = 1.0) -> Float[Array, "..."]:
-    """Draw the numbers of `jax.random.uniform`, in float32 on a CPU from the faster bits.
+    """Draw the numbers of `jax.random.uniform`, in float32 from `random_words`.
 
     Args:
         key: randomness.
@@ -75,13 +71,19 @@ def uniforms(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike, minv
         >>> bool(jnp.all(drawn == jax.random.uniform(jax.random.key(0), (2, 3), jnp.float32, -1.0, 1.0)))
         True
     """
-    if jnp.dtype(dtype) != jnp.float32 or not is_default(key) or jax.default_backend() != "cpu":
+    if jnp.dtype(dtype) != jnp.float32 or not is_default(key):
         return jax.random.uniform(key, shape, dtype, minval, maxval)
     upper, lower = random_words(key, int(np.prod(shape)))
     # 23 bits behind the exponent of numbers from 1 to 2.
     floats = jax.lax.bitcast_convert_type((upper ^ lower) >> np.uint32(9) | np.uint32(0x3F800000), jnp.float32) - 1
     least, most = np.float32(minval), np.float32(maxval)
     return jnp.maximum(least, floats * (most - least) + least).reshape(shape)
+
+
+def _kernel(key: UInt32[Array, "2"], upper: UInt32[Array, " size"], lower: UInt32[Array, " size"]) -> Words:
+    """The same by JAX's own generator."""
+    first, second = jnp.split(threefry_2x32(key, jnp.concatenate([upper, lower])), 2)
+    return first, second
 
 
 def _rounds(key: UInt32[Array, "2"], upper: UInt32[Array, " size"], lower: UInt32[Array, " size"]) -> Words:

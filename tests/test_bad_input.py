@@ -11,6 +11,7 @@ import lsa_jax as lsa
 from lsa_jax import dynamics, evaluation, objectives, optima, prompts, proportional
 from lsa_jax.plotting.summaries import spread_name
 from lsa_jax.sweeps import cluster
+from lsa_jax.targets import chips
 
 KEY = jax.random.key(0)
 PROBLEM = lsa.LinearRegression(covariance=np.eye(3), noise_std=0.5)
@@ -207,6 +208,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cluster.executor("localhost:8786").__enter__(),
         "--scheduler got 'localhost:8786'; it must be tcp://HOST:PORT as `dask scheduler` prints it",
     ),
+    "unknown target": (lambda: chips.target("h20"), "unknown target 'h20'; it must be one of .* Did you mean 'h200'?"),
     "one folder to merge": (
         lambda: lsa.merge_sweeps(["sweep"], "out"),
         "merge got 1 folders; it takes two at least",

@@ -31,6 +31,6 @@ def test_every_program_is_exported_for_every_platform(name: str) -> None:
     with jax.enable_x64(False):
         programs = compiled.programs_of(group, read, processes.local_mesh())
         elsewhere = dataclasses.replace(programs, static=dataclasses.replace(programs.static, platform="gpu"))
-        parts = [jax.export.export(part, platforms=("cpu", "cuda", "tpu"))(*arguments) for part, arguments in elsewhere.parts(4)]
+        parts = [jax.export.export(part.function, platforms=("cpu", "cuda", "tpu"))(*part.arguments) for part in elsewhere.parts(4)]
     assert len(parts) == number
     assert {part.platforms for part in parts} == {("cpu", "cuda", "tpu")}

@@ -23,6 +23,7 @@ from lsa_jax.setting import Setting
 from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, records, results, spec
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.processes import Share
+from lsa_jax.targets import command
 
 TINY: dict[str, Any] = {
     "dim": 2,
@@ -439,7 +440,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_dry_run_tells_cells_and_programs_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = write(tmp_path / "grid.toml", {**TINY, "dim": [2, 3], "seed": "0:10000", "pretraining_shots": "1:26"})
-    assert commands.dry_run(grid, (), "default") == 0
+    assert command.dry_run(grid, (), "default") == 0
     told = capsys.readouterr().out
     assert "2000000 in 1000000 lineages; 2000000 models to train" in told
     assert "compiled programs 2, for 2 groups" in told

@@ -3,8 +3,8 @@
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,18 @@ class Outcome:
     above_minimum: np.ndarray
 
 
+class Part(NamedTuple):
+    """One program: what it does, the jitted function, and its arguments: what is static, and the shapes of the rest."""
+
+    name: str
+    function: Any
+    arguments: tuple[Any, ...]
+
+    def lower(self) -> Any:
+        """Return it lowered for the devices of its arguments."""
+        return self.function.lower(*self.arguments)
+
+
 @dataclasses.dataclass(frozen=True)
 class Programs:
     """All programs of a group, with the arguments that all batches share.
@@ -45,6 +57,7 @@ class Programs:
         grid: where models are measured.
         landing: whether the pretraining minimum is known.
         baselines: the estimators that are measured beside the models.
+        trains: whether models are trained; else they are given.
     """
 
     group: Group
@@ -54,25 +67,25 @@ class Programs:
     grid: Grid
     landing: bool
     baselines: tuple[Baseline, ...] = ()
+    trains: bool = True
 
-    def run(self, first: int, last: int, size: int) -> Outcome:
+    def run(self, first: int, last: int, size: int, given: Mapping[Branch, Trained] | None = None) -> Outcome:
         """Train and measure lineages of the group.
 
         Args:
             first: the first lineage.
             last: the one after the last.
             size: size of the batch, a multiple of the number of devices; the last lineage is repeated to fill it.
+            given: their trained models, where they are not to be trained.
 
         Returns:
             The outcome, on the host.
         """
         (laws, grid), traced = program.placed(self.static, (self.laws, self.grid), self.traced(first, last, size))
-        trained: dict[Branch, Trained] = {}
-        for branch in self.group.trainings:
-            parent = self.group.family.parent(branch)
-            start = None if parent is None else trained[parent]
-            regime = self.group.family.by_name[branch.regime]
-            trained[branch] = jax.block_until_ready(program.train(self.static, regime, traced, laws, self._knobs(branch), start))
+        if given is None:
+            trained = self._trained(traced, laws)
+        else:
+            trained = {branch: program.placed(self.static, None, one)[1] for branch, one in given.items()}
         measured = {}
         for branch in dict.fromkeys(self.group.models.values()):
             fixed, which = self._measuring(branch)
@@ -85,16 +98,37 @@ class Programs:
         return Outcome(measured=measured, trained=trained, above_minimum=missed)
 
     def memory(self, size: int) -> int:
-        """Return the bytes that the largest program and the trained models take on each device at a batch size; 0 where nothing is told."""
-        known = [one for one in (part.memory_analysis() for part in self.compile(size)) if one is not None]
-        kept = len(self.group.trainings) * max((part.output_size_in_bytes for part in known), default=0)
-        return kept + max((part.temp_size_in_bytes + part.argument_size_in_bytes + part.output_size_in_bytes for part in known), default=0)
+        """Return the bytes that the programs take on each device at a batch size; 0 where nothing is told."""
+        return self.taken(part.memory_analysis() for part in self.compile(size))
+
+    def taken(self, analyses: Iterable[Any]) -> int:
+        """Return the bytes that the largest program and the trained models take on each device.
+
+        Args:
+            analyses: what the compiler says of the memory of each program; None where it says nothing.
+
+        Returns:
+            The number of bytes.
+        """
+        known = [one for one in analyses if one is not None]
+        kept = len(self.group.trainings) * max((one.output_size_in_bytes for one in known), default=0)
+        return kept + max(map(bytes_taken, known), default=0)
 
     def traced(self, first: int, last: int, size: int) -> dict[str, np.ndarray]:
         """Return the traced knobs of lineages as arrays, the last one repeated to fill the batch."""
         rows = self.group.lineages.iloc[np.minimum(np.arange(first, first + size), last - 1)]
         real = jnp.result_type(float)
         return {name: np.asarray(rows[name], np.uint32 if name == "seed" else real) for name in TRACED}
+
+    def _trained(self, traced: Mapping[str, Any], laws: Laws) -> dict[Branch, Trained]:
+        """The models of a batch, each trained after the one it goes on from."""
+        trained: dict[Branch, Trained] = {}
+        for branch in self.group.trainings:
+            parent = self.group.family.parent(branch)
+            start = None if parent is None else trained[parent]
+            regime = self.group.family.by_name[branch.regime]
+            trained[branch] = jax.block_until_ready(program.train(self.static, regime, traced, laws, self._knobs(branch), start))
+        return trained
 
     def _knobs(self, branch: Branch) -> Mapping[str, Any]:
         """The values of the knobs that a regime itself reads."""
@@ -118,17 +152,17 @@ class Programs:
                 return part.compile()
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-            jobs = [threads.submit(compiled, part.lower(*arguments)) for part, arguments in self.parts(size)]
+            jobs = [threads.submit(compiled, part.lower()) for part in self.parts(size)]
             return [job.result() for job in jobs]
 
-    def parts(self, size: int) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    def parts(self, size: int) -> Iterator[Part]:
         """Walk through the programs.
 
         Args:
             size: size of the batch.
 
         Yields:
-            Each jitted function, and its arguments: what is static, and the shapes of the rest.
+            Each of them.
         """
         whole, split = (NamedSharding(self.static.mesh, place) for place in (program.WHOLE, program.SPLIT))
         laws, grid, traced = _shapes(self.laws, whole), _shapes(self.grid, whole), _shapes(self.traced(0, 1, size), split)
@@ -138,15 +172,22 @@ class Programs:
             if branch.regime not in trained:
                 start = None if regime.start is None else trained[regime.start]
                 arguments = self.static, regime, traced, laws, self._knobs(branch), start
-                yield program.train, arguments
+                if self.trains:
+                    yield Part(f"train {branch.regime}", program.train, arguments)
                 trained[branch.regime] = _shapes(program.train.eval_shape(*arguments), split)
         for branch in {self._measuring(branch)[0]: branch for branch in self.group.models.values()}.values():
             fixed, which = self._measuring(branch)
-            yield program.measure, (*fixed, traced, laws, grid, *which, trained.get(branch.regime))
+            name = "measure, beside the optimum" if fixed[1] else "measure"
+            yield Part(name, program.measure, (*fixed, traced, laws, grid, *which, trained.get(branch.regime)))
         for one in self.baselines:
-            yield program.measure_baseline, (self.static, one, traced, laws, grid)
+            yield Part(f"measure {one.name}", program.measure_baseline, (self.static, one, traced, laws, grid))
         if self.landing and "pretrained" in trained:
-            yield program.above_minimum, (self.static, traced, laws, trained["pretrained"])
+            yield Part("find local minima", program.above_minimum, (self.static, traced, laws, trained["pretrained"]))
+
+
+def bytes_taken(analysis: Any) -> int:
+    """Return the bytes that one program takes on each device, from what the compiler says of its memory."""
+    return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
 
 
 def _shapes(tree: Any, sharding: NamedSharding) -> Any:

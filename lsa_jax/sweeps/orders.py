@@ -43,7 +43,8 @@ class Order:
     def of(cls, worker: Worker) -> "Order":
         """Return what a process needs to work as another would."""
         spec, out = worker.spec, worker.folder.out.absolute()
-        options = {name: getattr(worker, name) for name in ("seed_batch", "save_params", "device")}
+        options: dict[str, Any] = {name: getattr(worker, name) for name in ("seed_batch", "save_params", "device")}
+        options["trained"] = worker.trained and worker.trained.absolute()
         return cls(uuid.uuid4().hex, _version(), spec.digest, spec.as_dict(), spec.objects, out, options)
 
 

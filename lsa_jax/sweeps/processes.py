@@ -19,6 +19,9 @@ ARRAY = {"ID": "", "MIN": "0", "MAX": "", "STEP": "1", "COUNT": ""}
 RANKS = {"SLURM_PROCID": "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_ID": "TPU_WORKERS"}
 """Where `srun`, Open MPI and TPU pods tell a process its rank, and where how many there are."""
 
+USED = 0.8
+"""Part of the memory of a device that a program may take."""
+
 SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -145,13 +148,13 @@ def memory(mesh: Mesh) -> float:
         mesh: the devices.
 
     Returns:
-        Four fifths of the device's memory, or of what the host has free for each CPU device.
+        `USED` of the device's memory, or of what the host has free for each CPU device.
     """
     stats = mesh.devices.flat[0].memory_stats() if mesh.devices.flat[0].platform != "cpu" else None
     if stats and "bytes_limit" in stats:
-        return 0.8 * stats["bytes_limit"]
+        return USED * stats["bytes_limit"]
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return math.inf
-    return 0.8 * free / mesh.devices.size
+    return USED * free / mesh.devices.size

@@ -5,10 +5,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Generator
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
+from lsa_jax.regimes import Branch
 from lsa_jax.sweeps import chunks, estimate, processes, records, saved
 from lsa_jax.sweeps import plan as planning
 from lsa_jax.sweeps.chunks import Tally
@@ -17,6 +19,7 @@ from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.records import Chunk
 from lsa_jax.sweeps.spec import Spec
+from lsa_jax.training import Trained
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
@@ -46,6 +49,7 @@ class Worker:
         seed_batch: lineages to train at once; None for as many as the devices take.
         save_params: keep trained parameters too.
         device: platform to run on.
+        trained: folder of a sweep that has kept the trained models; None to train them.
     """
 
     spec: Spec
@@ -53,6 +57,7 @@ class Worker:
     seed_batch: int | None
     save_params: bool
     device: str
+    trained: Path | None = None
 
     @functools.cached_property
     def groups(self) -> list[Group]:
@@ -64,7 +69,8 @@ class Worker:
         """The programs of each group on this process's devices."""
         with arithmetic(self.spec):
             mesh = processes.local_mesh(self.device, max(len(group.lineages) for group in self.groups))
-            return [programs_of(group, self.spec, mesh) for group in self.groups]
+            trains = self.trained is None
+            return [dataclasses.replace(programs_of(group, self.spec, mesh), trains=trains) for group in self.groups]
 
     @functools.cached_property
     def devices(self) -> Devices:
@@ -116,7 +122,7 @@ class Worker:
                 fitting = self._fits(programs, size)
                 part = dataclasses.replace(left, last=min(left.last, left.first + fitting))
                 try:
-                    outcome = programs.run(part.first, part.last, fitting)
+                    outcome = programs.run(part.first, part.last, fitting, self._given(programs.group, part, fitting))
                 except jax.errors.JaxRuntimeError as error:
                     if OUT_OF_MEMORY in str(error) and fitting > self.devices.count:
                         self._fitting[chunk.group] = self._multiple(fitting / 2)
@@ -127,6 +133,10 @@ class Worker:
                     counted[name] += count
                 left = dataclasses.replace(left, first=part.last)
         return counted
+
+    def _given(self, group: Group, part: Chunk, size: int) -> dict[Branch, Trained] | None:
+        """The trained models of a batch where another sweep has kept them."""
+        return None if self.trained is None else saved.load(Folder(self.trained), group, part.first, part.last, size)
 
     def _fits(self, programs: Programs, size: int) -> int:
         """As many lineages at once as this, or as fit the memory of the compiled programs."""

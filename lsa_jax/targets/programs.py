@@ -1,0 +1,96 @@
+"""The programs of a group of lineages, each compiled for a target and counted."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+from lsa_jax.regimes import Regime
+from lsa_jax.sweeps import program
+from lsa_jax.sweeps.compiled import Part, Programs, bytes_taken
+from lsa_jax.targets import hlo
+from lsa_jax.targets.chips import Chip
+from lsa_jax.targets.counts import NOTHING, Counts, collectives, heaviest_loop
+
+OPTIONS: Mapping[str, dict[str, Any]] = {"tpu": {}, "cuda": {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}}
+"""What the compiler is told: one without a GPU cannot try which of several kernels is the fastest."""
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A program compiled for a target.
+
+    Args:
+        name: what it does.
+        regime: the regime it trains; None for one that measures.
+        lineages: lineages on each device.
+        seconds: seconds that compiling took.
+        memory: what the compiler says of its memory; None where it did not compile.
+        step: what each device does in a training step of its lineages.
+        talks: operations in which devices talk to each other.
+        error: why it did not compile.
+    """
+
+    name: str
+    regime: Regime | None
+    lineages: int
+    seconds: float
+    memory: Any = None
+    step: Counts = NOTHING
+    talks: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that it takes on each device."""
+        return 0 if self.memory is None else bytes_taken(self.memory)
+
+    def largest(self, offered: float) -> int:
+        """Return how many lineages a device takes at once, in proportion to what it takes for those it was compiled for.
+
+        Args:
+            offered: bytes that the program may take.
+
+        Returns:
+            Their number.
+        """
+        return int(self.lineages * offered / self.bytes) if self.bytes else 0
+
+
+def built(programs: Programs, chip: Chip, lineages: int) -> Iterator[Built]:
+    """Compile the programs of a group one after the other, with the floating type and precision that JAX is set to.
+
+    Args:
+        programs: the programs, on the mesh of a target.
+        chip: the chip.
+        lineages: lineages to train at once on each device; half as many, and so on, where the compiler has no memory for them.
+
+    Yields:
+        Each program.
+    """
+    devices = programs.static.mesh.size
+    for place, part in enumerate(programs.parts(lineages * devices)):
+        found, smaller = _compiled(programs, part, chip, lineages), lineages
+        while OUT_OF_MEMORY in found.error and smaller > 1:
+            smaller //= 2
+            found = _compiled(programs, list(programs.parts(smaller * devices))[place], chip, smaller)
+        yield found
+
+
+def _compiled(programs: Programs, part: Part, chip: Chip, lineages: int) -> Built:
+    """One program at one batch size."""
+    regime = part.arguments[1] if part.function is program.train else None
+    lowered, begun = part.lower(), time.perf_counter()
+    try:
+        done = lowered.compile(compiler_options=OPTIONS[chip.platform])
+    except jax.errors.JaxRuntimeError as error:
+        return Built(part.name, regime, lineages, time.perf_counter() - begun, error=" ".join(str(error).split())[:200])
+    seconds, module = time.perf_counter() - begun, hlo.parse(done.as_text())
+    step = NOTHING
+    if regime is not None:
+        step = step.and_also(heaviest_loop(module), 1 / (regime.steps or programs.static.setting.steps))
+    return Built(part.name, regime, lineages, seconds, done.memory_analysis(), step, tuple(collectives(module)))
