@@ -114,7 +114,7 @@ def test_what_cannot_be_compiled_for_is_refused_in_one_line(
 ) -> None:
     flags, told = BAD[name]
     (tmp_path / "grid.toml").write_text("dim = 2\n")
-    monkeypatch.setattr(topology, "PACKAGES", {"tpu": ("no_such_compiler",), "cuda": ("jax_plugins.no_such_compiler",)})
+    monkeypatch.setattr(topology, "PACKAGES", {"tpu": ("no_such_compiler",), "cuda": ("no_such_compiler",)})
     monkeypatch.setattr(sys, "argv", ["lsa-jax", "sweep", str(tmp_path / "grid.toml"), *flags])
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:

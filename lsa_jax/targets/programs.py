@@ -10,14 +10,13 @@ import jax
 from lsa_jax.regimes import Regime
 from lsa_jax.sweeps import program
 from lsa_jax.sweeps.compiled import Part, Programs, bytes_taken
+from lsa_jax.sweeps.worker import OUT_OF_MEMORY
 from lsa_jax.targets import hlo
 from lsa_jax.targets.chips import Chip
 from lsa_jax.targets.counts import NOTHING, Counts, collectives, heaviest_loop
 
 OPTIONS: Mapping[str, dict[str, Any]] = {"tpu": {}, "cuda": {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}}
 """What the compiler is told: one without a GPU cannot try which of several kernels is the fastest."""
-
-OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The devices of a target as a mesh to compile for, none of which is there."""
 
-import importlib.util
+import importlib.metadata
+import itertools
 import os
 from collections.abc import Mapping
 
@@ -13,7 +14,7 @@ from lsa_jax.errors import InputError
 from lsa_jax.targets import gpus
 from lsa_jax.targets.chips import Target
 
-PACKAGES: Mapping[str, tuple[str, ...]] = {"tpu": ("libtpu",), "cuda": ("jax_plugins.xla_cuda13", "jax_plugins.xla_cuda12")}
+PACKAGES: Mapping[str, tuple[str, ...]] = {"tpu": ("libtpu",), "cuda": ("jax-cuda13-plugin", "jax-cuda12-plugin")}
 """The compiler of each platform: one of these packages."""
 
 EXTRAS: Mapping[str, str] = {"tpu": "tpu-target", "cuda": "gpu-target"}
@@ -36,7 +37,7 @@ def mesh(target: Target) -> Mesh:
         ValueError: if the compiler for it is not installed, or it has no such slice.
     """
     platform = target.chip.platform
-    if not any(map(_installed, PACKAGES[platform])):
+    if not any(itertools.chain.from_iterable(importlib.metadata.distributions(name=name) for name in PACKAGES[platform])):
         raise InputError(f"--target {target} needs the compiler for it: pip install 'lsa-jax[{EXTRAS[platform]}]'")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -52,11 +53,3 @@ def mesh(target: Target) -> Mesh:
 def _options(target: Target) -> dict[str, str]:
     """What the compiler is told beside the name, which tells that for TPUs which target is meant."""
     return {"topology": "1x1x1", "target_config": gpus.config(target.chip.name)} if target.chip.platform == "cuda" else {}
-
-
-def _installed(name: str) -> bool:
-    """Whether a module can be found, without importing it."""
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
