@@ -122,6 +122,40 @@ def test_low_rank_moves_its_set_alone_and_by_no_more_than_its_rank() -> None:
     assert spectrum[1] < 1e-12 * spectrum[0]
 
 
+def test_columns_beyond_a_swept_rank_do_not_move() -> None:
+    def descended(train: str, **knobs: float) -> lsa.Params:
+        given = dataclasses.replace(inputs(), knobs={**inputs().knobs, **knobs})
+        goal = lsa.Regime(name="adapted", loss={"zero_shot": 1.0}, train=train).objective(given)
+        aux, factors = goal.prepare(KEY, START), goal.enter(KEY, START)
+        slope = jax.jit(jax.grad(lambda factors: goal.loss(KEY, factors, 0.0, aux)))
+        for _ in range(3):
+            factors = jax.tree.map(lambda leaf, change: leaf - 0.05 * change, factors, slope(factors))
+        return goal.leave(factors, aux)
+
+    alone, low, high = descended("lora(1)"), *(descended("lora([1, 3])", **{"adapted.rank": rank}) for rank in (1.0, 3.0))
+    np.testing.assert_allclose(ravel_pytree(low)[0], ravel_pytree(alone)[0], rtol=1e-12, atol=1e-12)
+    assert np.abs(low.value - START.value).max() > 1e-3
+    assert np.abs(high.value - low.value).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["linear", "transformer"])
+def test_a_rank_of_a_sweep_trains_what_it_trains_alone(model: str, tmp_path: Any) -> None:
+    deep = {"model": "transformer", "layers": 2, "heads": 2, "simulation_prompts": 10, "simulation_shots": [4]}
+    spec: dict[str, Any] = {"dim": 2, "seed": [0], "steps": 40, "gradient": "sampled", "batch_size": 8, "evaluation_shots": [4, "inf"]}
+    spec |= {"dtype": "float64", "learning_rate": 0.05, "test_tasks": ["target"], **(deep if model == "transformer" else {})}
+    found = {}
+    for name, train in (("swept", "lora([1, 3], value)"), ("alone", "lora(1, value)")):
+        regime = lsa.Regime(name="adapted", loss={"zero_shot": 1.0}, train=train)
+        lsa.run_sweep({**spec, "regimes": [regime], "regime": ["adapted"]}, tmp_path / name)
+        frame = lsa.load(tmp_path / name).frame
+        found[name] = frame[(frame["metric"] == "risk") & np.isinf(frame["evaluation_shots"])]
+    swept = found["swept"].set_index("rank")["value"]
+    assert list(swept.index) == [1.0, 3.0]
+    np.testing.assert_allclose(swept[1.0], found["alone"]["value"].iloc[0], rtol=1e-9)
+    assert abs(swept[3.0] / swept[1.0] - 1) > 1e-6
+
+
 def test_rank_one_on_v_reaches_every_v() -> None:
     lineage = experiment.draw(SETTING, PROBLEM.covariance, PRIOR, TASK)
     start = experiment.train(SETTING, lineage, lsa.regimes.PAPER[0], {})
