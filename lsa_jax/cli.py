@@ -166,8 +166,8 @@ def gallery(*names: str, out: Path = Path("results/gallery"), prompts: Whole = 1
     """Draw the figures of the gallery: exact curves, simulated points on them, and their numbers.
 
     Args:
-        names: pretrained, full, value, tradeoff, phases, cosine, paths, directions, annealed, forgetting, hovering, clipping; by
-            default all.
+        names: pretrained, full, value, tradeoff, phases, cosine, paths, directions, annealed, forgetting, gauge, hovering, clipping;
+            by default all.
         out: Folder for figures and numbers.
         prompts: Prompts drawn for each simulated point.
 

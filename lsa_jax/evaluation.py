@@ -13,6 +13,7 @@ from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model, Theory
 from lsa_jax.normals import standard_normals
 from lsa_jax.params import Params
+from lsa_jax.priors import FiniteTasks
 from lsa_jax.problem import LinearRegression, require_same_dim
 
 
@@ -173,9 +174,52 @@ def task_at_cosine(
         other = standard_normals(key, (problem.dim,), target.dtype)
         other -= jnp.sum(other * direction) * direction
         norm = jnp.sqrt(jnp.sum(other**2)) if problem.dim > 1 else jnp.ones((), target.dtype)
-        whitened = size * (cosine * direction + jnp.sqrt(1 - cosine**2) * other / norm)
-        inverse = jax.scipy.linalg.solve_triangular(problem.root.T, jnp.eye(problem.dim, dtype=whitened.dtype), lower=False)
-        return inverse @ whitened
+        return _unwhitened(problem, size * (cosine * direction + jnp.sqrt(1 - cosine**2) * other / norm))
+
+
+def tasks_at_cosine(problem: LinearRegression, target_task: Real[ArrayLike, " dim"], cosine: float) -> FiniteTasks:
+    r"""Return a pool over which one layer of linear attention has the error that it has on average over all tasks at a cosine.
+
+    The tasks are those of `task_at_cosine` in d - 1 orthogonal directions and their opposites. Errors see a law of tasks through its mean,
+    its covariance, $\mathrm{Var}|\delta|^2$ and $\mathbb E|\delta|^2\delta$, which are those of a uniformly random direction.
+
+    Args:
+        problem: covariance of the covariates.
+        target_task: θ₀, not zero.
+        cosine: from -1 to 1.
+
+    Returns:
+        The pool, of 2(d - 1) tasks.
+
+    Raises:
+        ValueError: if the task is zero or of another dimension, the cosine out of range, or the dimension 1, where none lies between.
+
+    References:
+        docs/theory.md, equations (10) and (20).
+
+    Example:
+        >>> import jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.0)
+        >>> tasks_at_cosine(problem, jnp.array([2.0, 0.0]), 0.0).tasks.round(3).tolist()
+        [[0.0, 2.0], [0.0, -2.0]]
+    """
+    target_task = checks.as_task("target_task", target_task, problem.dim, zero_allowed=False)
+    if problem.dim == 1:
+        raise InputError("dimension is 1, where only θ₀ and -θ₀ have its size; give at least 2")
+    if not abs(cosine) <= 1:
+        raise InputError(f"cosine is {cosine:g}; it must be between -1 and 1")
+    with precision.in_force():
+        target = problem.root.T @ target_task
+        size = jnp.sqrt(jnp.sum(target**2))
+        others = jnp.linalg.qr(jnp.column_stack([target, jnp.eye(problem.dim, dtype=target.dtype)]))[0][:, 1:]
+        aside = (1 - cosine**2) ** 0.5 * size * jnp.concatenate([others, -others], axis=1)
+        return FiniteTasks(tasks=_unwhitened(problem, cosine * target[:, None] + aside).T)
+
+
+def _unwhitened(problem: LinearRegression, whitened: Float[Array, "dim *tasks"]) -> Float[Array, "dim *tasks"]:
+    r"""Tasks, one a column, from $\tau = L^\top\theta$."""
+    inverse = jax.scipy.linalg.solve_triangular(problem.root.T, jnp.eye(problem.dim, dtype=whitened.dtype), lower=False)
+    return inverse @ whitened
 
 
 def _as_shots(evaluation_shots: ArrayLike, problem: LinearRegression) -> Float[Array, " num_shots"]:

@@ -130,6 +130,7 @@ def objective(setting: Setting, lineage: Lineage, regime: Regime, knobs: Mapping
         batches=batches_for(batch, setting.dim + 2) if setting.gradient == "sampled" else 1,
         prior_distance=prior_distance,
         target_distance=target_distance,
+        max_shots=rows.prior,
     )
     return regime.objective(inputs)
 

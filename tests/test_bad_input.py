@@ -1,5 +1,6 @@
 """Bad input gets one clear error - got, wanted, mend - before anything is computed."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 import lsa_jax as lsa
 from lsa_jax import dynamics, evaluation, objectives, optima, prompts, proportional
+from lsa_jax.objectives import empirical_fisher
 from lsa_jax.plotting.summaries import spread_name
 from lsa_jax.sweeps import cluster
 from lsa_jax.targets import chips
@@ -273,6 +275,20 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "too few prompts a squared dimension": (
         lambda: proportional.pool_errors(10.0, 0.6, 0.1, 1.0),
         "prompt_ratio is 1.0; it must be one number above 1, or infinity",
+    ),
+    "cosine beyond 1": (
+        lambda: evaluation.tasks_at_cosine(PROBLEM, TASK, 1.5),
+        "cosine is 1.5; it must be between -1 and 1",
+    ),
+    "cosine between on a line": (
+        lambda: evaluation.tasks_at_cosine(lsa.LinearRegression(np.eye(1), 0.5), np.ones(1), 0.0),
+        "dimension is 1, where only θ₀ and -θ₀ have its size; give at least 2",
+    ),
+    "empirical Fisher without prompts": (
+        lambda: empirical_fisher.empirical_diagonal(
+            dataclasses.replace(lsa.lab.exact_inputs(PROBLEM, SPHERE, TASK, 20), prior=None), KEY, PRETRAINED
+        ),
+        "inputs lack the problem or the prior",
     ),
     "label sums of infinitely many examples": (
         lambda: prompts.sample_label_sums(KEY, PROBLEM, np.ones((3, 2)), np.inf),

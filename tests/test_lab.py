@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from agreement import assert_agrees
 
 import lsa_jax as lsa
 from lsa_jax import lab
@@ -113,6 +114,37 @@ def test_a_second_head_lowers_the_best_front() -> None:
     assert two["prior"].iloc[-1] < one["prior"].iloc[-1] - 0.05
 
 
+def test_errors_at_a_cosine_are_means_over_tasks_in_random_directions() -> None:
+    problem, target = lsa.LinearRegression(jnp.diag(jnp.array([2.0, 0.7, 0.3])), 0.4), jnp.array([0.8, -0.6, 0.3])
+    moves = 0.5 * jax.random.normal(KEY, (2, 5, 5))
+    params = lsa.Params(value=moves[0], query_key=moves[1])
+    tasks = jax.vmap(lambda key: lsa.evaluation.task_at_cosine(key, problem, target, 0.3))(jax.random.split(KEY, 4000))
+    drawn = lsa.evaluation.error_curves(params, problem, tasks, jnp.array([SHOTS]))[:, 0]
+    found = lsa.prior_risk(params, problem, lsa.evaluation.tasks_at_cosine(problem, target, 0.3), SHOTS)
+    assert_agrees(float(drawn.mean()), float(drawn.std()) / len(drawn) ** 0.5, float(found))
+
+
+def test_the_table_holds_errors_by_cosine() -> None:
+    row = lab.table(ALL, [], START).iloc[0]
+    signed = {"cosine_0.5": 0.5, "cosine_0": 0.0, "cosine_-0.5": -0.5}
+    for column, cosine in signed.items():  # in two dimensions there are two tasks at a cosine
+        sines = np.array([1.0, -1.0]) * (1 - cosine**2) ** 0.5
+        target = np.asarray(PROBLEM.root).T @ TASK
+        pair = np.outer([cosine, cosine], target) + np.outer(sines, [-target[1], target[0]])
+        tasks = np.linalg.solve(np.asarray(PROBLEM.root).T, pair.T).T
+        wanted = np.mean([lsa.population_risk(START, PROBLEM, jnp.asarray(task), SHOTS) for task in tasks])
+        np.testing.assert_allclose(row[column], wanted, rtol=1e-10)
+    assert (row["gain"], row["forgotten"]) == (0.0, 0.0)
+
+
+@pytest.mark.thinned(4)
+@pytest.mark.parametrize(("name", "unit"), [("l2_sp", 4.0), ("ewc", 1.0), ("early_stopping", 0.25), ("averaging", 1.0)])
+def test_over_v_alone_the_scale_of_the_start_changes_the_knob_and_nothing_else(name: str, unit: float) -> None:
+    scaled = lsa.Params(value=2.0 * START.value, query_key=START.query_key / 2.0)
+    rows = [lab.value_front(VALUE, start, name, [knob]) for start, knob in ((scaled, 0.3), (START, 0.3 * unit))]
+    np.testing.assert_allclose(rows[0], 2.0 * rows[1], rtol=1e-8, atol=1e-10)
+
+
 def test_regime_points_are_those_of_the_closed_forms() -> None:
     points = lab.regime_points(ALL, START).set_index("regime")
     np.testing.assert_allclose(points.loc["pretrained", "prior"], prior_risk(START), rtol=1e-12)
@@ -142,6 +174,9 @@ def test_the_lab_compares_all_remedies_at_equal_gains() -> None:
         (lambda: lab.fronts(ALL, START, ["lora(1, query_key)"]), "zero_shot has no curvature in lora(1, query_key)"),
         (lambda: lab.fronts(ALL, START, ["lora(0)"]), "rank is 0; it must be from 1 to 4"),
         (lambda: lab.fronts(ALL, START, ["lora"]), "low rank is written"),
+        (lambda: lab.fronts(ALL, START, ["lora([1, 1])"]), "with several different ranks"),
+        (lambda: lab.fronts(ALL, START, ["lora([1, 2], value)"]), "is a sweep of ranks: here give one, such as lora(2, value)"),
+        (lambda: lab.fronts(ALL, START, ["lora([0, 2])"]), "is a sweep of ranks"),
         (lambda: lab.pretrained(PROBLEM, PRIOR, SHOTS, gauge="flat"), "gauge"),
         (lambda: lab.exact_inputs(PROBLEM, PRIOR, TASK, SHOTS, model=lsa.models.SOFTMAX), "no exact risk"),
         (lambda: lsa.Regime(name="a", loss={"few_shot": 1.0}, train="lora(1)", within="zero_shot"), "only plain trainable sets"),

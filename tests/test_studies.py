@@ -13,13 +13,15 @@ from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 
 import lsa_jax as lsa
+from lsa_jax.lab.settings import Settings
 from lsa_jax.plotting import families, studies
 from lsa_jax.plotting.diversity import plot_diversity
+from lsa_jax.plotting.gauge import plot_gauge
 from lsa_jax.plotting.style import TITLES
 from lsa_jax.plotting.training import plot_forgetting
 from lsa_jax.regimes import Given
 from lsa_jax.regimes.paper import FULL, VALUE
-from lsa_jax.studies import command, diversity, published, setting, tasks, tradeoffs, training, trajectories
+from lsa_jax.studies import command, diversity, gauge, published, setting, tasks, tradeoffs, training, trajectories
 
 PROMPTS = 20_000
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
@@ -155,6 +157,22 @@ def test_forgetting_starts_free_and_ends_with_the_worth_of_examples_lost(monkeyp
     np.testing.assert_allclose(price, value_only["prior"], atol=2e-3)
     assert len(trained) == 4
     assert len(plot_forgetting(table).axes) == 2
+
+
+def test_forgetting_is_read_off_between_the_points_of_a_front_and_not_beyond_them() -> None:
+    front = pd.DataFrame({"gain": [0.1, 0.4, 0.8, 0.3], "forgotten": [0.0, 0.1, 0.5, 9.0]})
+    assert gauge._forgotten(front, 0.5) == pytest.approx(0.2)
+    assert np.isnan([gauge._forgotten(front, gain) for gain in (0.05, 0.9)]).all()
+
+
+@pytest.mark.slow
+def test_l2_sp_forgets_more_where_moves_of_q_are_the_cheaper_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SETTINGS", Settings(dim=2, shots=10, knobs=9)), ("SCALES", (0.5, 4.0)), ("REMEDIES", ("l2_sp",))):
+        monkeypatch.setattr(gauge, name, value)
+    table = computed("gauge")
+    lost = table.pivot_table(index="gain", columns="scale", values="forgotten")
+    assert lost.loc[0.75, 4.0] > 2 * lost.loc[0.75, 0.5] > 0
+    assert [axes.get_title()[:3] for axes in plot_gauge(table).axes] == ["50%", "75%"]
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """What remedies against forgetting have in common, which of them is the true front of value-only fine-tuning, and what low rank can do."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from jaxtyping import Array, Float
 from lsa_jax import lab, optima
 from lsa_jax.claims.case import Case
 from lsa_jax.claims.findings import Finding
+from lsa_jax.lab.landscape import as_numbers
 from lsa_jax.objectives import Inputs
 from lsa_jax.params import MultiHeadParams, Params
 from lsa_jax.population import population_risk, prior_risk
@@ -207,7 +207,7 @@ def _least_prior(inputs: Inputs, start: Params, level: Float[Array, ""], seed: i
         "jac": lambda row: np.asarray(risks[1](row)[1]),
     }
     run = scipy.optimize.minimize(
-        lambda row: _numbers(risks[0], row),
+        as_numbers(risks[0]),
         before,
         jac=True,
         constraints=[at_level],
@@ -215,12 +215,6 @@ def _least_prior(inputs: Inputs, start: Params, level: Float[Array, ""], seed: i
         options={"ftol": 1e-14, "maxiter": 500},
     )
     return float(run.fun)
-
-
-def _numbers(compiled: Callable[..., tuple[Array, Array]], row: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and gradient as the minimiser takes them."""
-    value, gradient = compiled(row)
-    return float(value), np.asarray(gradient)
 
 
 def _moved(start: Params, covariate_row: Float[Array, " dim"], update: Float[Array, "bias_x bias_x"]) -> Params:

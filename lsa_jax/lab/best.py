@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from lsa_jax import checks, optima
 from lsa_jax.lab.curves import errors_of
 from lsa_jax.lab.inputs import laws
-from lsa_jax.lab.landscape import nearest_minimum
+from lsa_jax.lab.landscape import as_numbers, nearest_minimum
 from lsa_jax.objectives import Inputs
 from lsa_jax.params import MultiHeadParams, Params
 from lsa_jax.population import risk_function
@@ -150,13 +150,8 @@ def _loss(errors: Callable[[Any], tuple[Array, Array]], unit: float) -> tuple[Ca
         zero_shot, prior = errors(point)
         return prior + STIFFNESS / 2 * ((zero_shot - level) / unit) ** 2
 
-    compiled, curved = jax.jit(jax.value_and_grad(loss)), jax.jit(jax.hessian(loss))
-
-    def slopes(point: np.ndarray, level: float) -> tuple[float, np.ndarray]:
-        value, gradient = compiled(point, level)
-        return float(value), np.asarray(gradient)
-
-    return slopes, lambda point, level: np.asarray(curved(point, level))
+    curved = jax.jit(jax.hessian(loss))
+    return as_numbers(jax.jit(jax.value_and_grad(loss))), lambda point, level: np.asarray(curved(point, level))
 
 
 def _there_and_back(loss: tuple[Callable[..., Any], Callable[..., Any]], vector: np.ndarray, levels: np.ndarray) -> Iterator[Any]:

@@ -8,11 +8,23 @@ from rich.table import Table
 
 from lsa_jax import exit_codes, store
 from lsa_jax.consoles import wide_console
+from lsa_jax.lab.curves import COSINES, column_of
 from lsa_jax.lab.experiment import GAINS, Lab, compare, run
 from lsa_jax.lab.settings import Settings
-from lsa_jax.plotting.lab import plot_lab
+from lsa_jax.plotting.lab import plot_cosines, plot_lab
 
-TABLE_WIDTH = 130
+TABLE_WIDTH = 150
+HEADINGS = {
+    "zero_shot": "zero-shot, θ₀",
+    "prior": "prior",
+    "forgotten": "forgotten",
+    "above_best": "above the best",
+    "prior_limit": "prior, n = ∞",
+    column_of(1.0): "few-shot, θ₀",
+    **{column_of(cosine): f"cosine {cosine:g}" for cosine in COSINES},
+    column_of(-1.0): "-θ₀",
+}
+"""Headings of columns; the best front has one where it was searched for."""
 
 
 def command(settings: Settings, out: Path, *, best: bool) -> int:
@@ -36,9 +48,11 @@ def command(settings: Settings, out: Path, *, best: bool) -> int:
     for name, numbers in (("fronts", lab.fronts), ("best", lab.best), ("compared", compared)):
         store.save_table(out / name, numbers)
     store.save_figure(out / "lab", plot_lab(lab.fronts, lab.best, lab.regimes, lab.noise_variance))
+    if settings.dim > 1:
+        store.save_figure(out / "cosines", plot_cosines(compared, lab.fronts.iloc[0]))
     for gain in GAINS:
         console.print(_table(lab, compared[compared["gain"] == gain], gain))
-    console.print(f"figure and numbers: {out} ({time.monotonic() - begun:.0f} s)", highlight=False, soft_wrap=True)
+    console.print(f"figures and numbers: {out} ({time.monotonic() - begun:.0f} s)", highlight=False, soft_wrap=True)
     return exit_codes.DONE
 
 
@@ -49,11 +63,11 @@ def _table(lab: Lab, rows: pd.DataFrame, gain: float) -> Table:
     title = f"{gain:.0%} of the zero-shot excess gone; few-shot errors before: {before}"
     table = Table(title=title, title_justify="left")
     table.add_column("remedy", no_wrap=True)
-    for heading in ("knob", "zero-shot, θ₀", "prior", "forgotten", "above the best", "-θ₀", "prior, n = ∞"):
+    known = {name: heading for name, heading in HEADINGS.items() if name != "above_best" or len(lab.best)}
+    for heading in ("knob", *known.values()):
         table.add_column(heading, justify="right")
-    columns = ("zero_shot", "prior", "forgotten", "above_best", "few_shot_opposite", "prior_limit")
     for _, row in rows.sort_values("prior", na_position="last").iterrows():
         missed = pd.isna(row["knob"])
-        cells = [""] * len(columns) if missed else [f"{row[name]:.4f}" for name in columns]
+        cells = [""] * len(known) if missed else [f"{row[name]:.4f}" for name in known]
         table.add_row(str(row["title"]), "never" if missed else f"{row['knob']:.3g}", *cells)
     return table

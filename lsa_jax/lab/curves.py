@@ -11,12 +11,15 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from lsa_jax.errors import InputError
+from lsa_jax.evaluation import tasks_at_cosine
 from lsa_jax.lab.inputs import laws
 from lsa_jax.lab.landscape import Landscape
 from lsa_jax.lab.remedies import AVERAGING, PENALTY, Remedy, remedy
 from lsa_jax.objectives import TERMS, Inputs, Risk, population_gradient
 
 LIMIT = jnp.inf
+COSINES = (0.5, 0.0, -0.5)
+"""Cosines to the target, between itself and its opposite, of the tasks on which few-shot errors are measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +104,9 @@ def table(inputs: Inputs, found: Sequence[Front], start: Any) -> pd.DataFrame:
 
     Returns:
         One row a remedy and knob, after one for the start: remedy, title, knob, unit, zero_shot (on the target), prior (few-shot, over the
-        pretraining tasks), few_shot_target, few_shot_opposite (on -θ₀), prior_limit (infinitely many shots), and gain, the part of the
-        zero-shot excess that is gone.
+        pretraining tasks), few_shot_target, few_shot_opposite (on -θ₀), cosine_0.5, cosine_0 and cosine_-0.5 (few-shot, over all tasks at
+        that cosine to the target and of its size), prior_limit (infinitely many shots); gain, the part of the zero-shot excess that is
+        gone, and forgotten, the prior risk above that of the start.
     """
     rows = [pd.DataFrame([{"remedy": "pretrained", "title": "pretrained", "knob": np.nan, "unit": 1.0, **errors_of(inputs, start)}])]
     measure = jax.jit(jax.vmap(lambda params: measured(inputs, params)))
@@ -111,8 +115,22 @@ def table(inputs: Inputs, found: Sequence[Front], start: Any) -> pd.DataFrame:
         told = {"remedy": front.remedy.name, "title": front.remedy.title, "knob": front.knobs, "unit": front.unit}
         rows.append(pd.DataFrame({**told, **errors}))
     frame = pd.concat(rows, ignore_index=True)
-    before = frame["zero_shot"].iloc[0]
-    return frame.assign(gain=(before - frame["zero_shot"]) / (before - float(laws(inputs)[0].noise_std) ** 2))
+    return judged(frame, frame.iloc[0], float(laws(inputs)[0].noise_std) ** 2)
+
+
+def judged(frame: pd.DataFrame, start: pd.Series, noise_variance: float) -> pd.DataFrame:
+    """Say what models have gained and forgotten since the start.
+
+    Args:
+        frame: errors with the columns zero_shot and prior.
+        start: those of the parameters that fine-tuning started from.
+        noise_variance: the floor of every error.
+
+    Returns:
+        The same with gain, the part of the zero-shot excess that is gone, and forgotten, the prior risk above that of the start.
+    """
+    gain = (start["zero_shot"] - frame["zero_shot"]) / (start["zero_shot"] - noise_variance)
+    return frame.assign(gain=gain, forgotten=frame["prior"] - start["prior"])
 
 
 def measured(inputs: Inputs, params: Any) -> dict[str, Float[Array, ""]]:
@@ -128,13 +146,32 @@ def measured(inputs: Inputs, params: Any) -> dict[str, Float[Array, ""]]:
     problem, _, task = laws(inputs)
     key, few = jax.random.key(0), inputs.knobs["fine_tuning_shots"]
     opposite: Risk = population_gradient(problem, -task, model=inputs.model)
+    pools = {cosine: tasks_at_cosine(problem, task, cosine) for cosine in COSINES if problem.dim > 1}
+    between = {cosine: population_gradient(problem, pool, model=inputs.model) for cosine, pool in pools.items()}
     return {
         "zero_shot": inputs.target_risk(key, params, 0),
         "prior": inputs.prior_risk(key, params, inputs.pretraining_shots),
         "few_shot_target": inputs.target_risk(key, params, few),
         "few_shot_opposite": opposite(key, params, few),
+        **{column_of(cosine): risk(key, params, few) for cosine, risk in between.items()},
         "prior_limit": inputs.prior_risk(key, params, LIMIT),
     }
+
+
+def column_of(cosine: float) -> str:
+    """Return the name of the column of few-shot errors at a cosine to the target.
+
+    Args:
+        cosine: 1, -1 or one of `COSINES`.
+
+    Returns:
+        The name.
+
+    Example:
+        >>> [column_of(cosine) for cosine in (1.0, 0.0, -0.5)]
+        ['few_shot_target', 'cosine_0', 'cosine_-0.5']
+    """
+    return {1.0: "few_shot_target", -1.0: "few_shot_opposite"}.get(cosine, f"cosine_{cosine:g}")
 
 
 def errors_of(inputs: Inputs, params: Any) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lsa_jax import checks, covariances, priors
 from lsa_jax.lab.best import best_front, regime_points
-from lsa_jax.lab.curves import fronts, table
+from lsa_jax.lab.curves import COSINES, column_of, fronts, judged, table
 from lsa_jax.lab.inputs import exact_inputs, pretrained
 from lsa_jax.lab.remedies import BY_NAME
 from lsa_jax.lab.settings import Settings
@@ -21,6 +21,8 @@ GAINS = (0.5, 0.75, 0.95)
 """Parts of the zero-shot excess at whose removal remedies are compared."""
 
 HEADS = (1, 2)
+TOLD = ("knob", "zero_shot", "prior", "forgotten", "prior_limit", *map(column_of, (1.0, *COSINES, -1.0)))
+"""What is told of the point of a front at which remedies are compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Lab:
 
     Args:
         fronts: from `curves.table`, with `best`, the best prior risk at each zero-shot error, where one is known.
-        best: from `best.best_front`, by `heads`.
-        regimes: from `best.regime_points`.
+        best: from `best.best_front`, by `heads`, with gain and forgotten.
+        regimes: from `best.regime_points`, with the same.
         noise_variance: the floor of every error.
     """
 
@@ -88,11 +90,12 @@ def run(settings: Settings, best: bool = False) -> Lab:
             front, _ = best_front(inputs, start, heads, seed=settings.seed)
             searched.append(front.assign(heads=heads))
         least = pd.concat(searched, ignore_index=True) if searched else pd.DataFrame(columns=["zero_shot", "prior", "heads"])
+        floor, before = settings.noise_std**2, found.iloc[0]
         return Lab(
             found.assign(best=_at(least[least["heads"] == 1], found["zero_shot"])),
-            least,
-            regime_points(inputs, start),
-            settings.noise_std**2,
+            judged(least, before, floor),
+            judged(regime_points(inputs, start), before, floor),
+            floor,
         )
 
 
@@ -103,10 +106,10 @@ def compare(lab: Lab) -> pd.DataFrame:
         lab: the outcome.
 
     Returns:
-        One row a remedy and gain: title, gain (asked for), knob, zero_shot, prior, few_shot_opposite, prior_limit and above_best, the prior
-        risk above that of the best front; NaN where the remedy never gains as much.
+        One row a remedy and gain: title, gain (asked for), knob, the errors of `curves.table` and above_best, the prior risk above that of
+        the best front; NaN where the remedy never gains as much.
     """
-    rows, start = [], lab.fronts.iloc[0]
+    rows = []
     for name, front in lab.fronts.iloc[1:].groupby("remedy", sort=False):
         for gain in GAINS:
             enough = front[front["gain"] >= gain - 1e-9]
@@ -115,9 +118,8 @@ def compare(lab: Lab) -> pd.DataFrame:
                 rows.append(told)
                 continue
             point = enough.loc[enough["prior"].idxmin()]
-            columns = ("knob", "zero_shot", "prior", "few_shot_opposite", "prior_limit")
-            above = {"forgotten": point["prior"] - start["prior"], "above_best": point["prior"] - point["best"]}
-            rows.append(told | {column: point[column] for column in columns} | above)
+            above = {"above_best": point["prior"] - point["best"]}
+            rows.append(told | {column: point.get(column, np.nan) for column in TOLD} | above)
     return pd.DataFrame(rows)
 
 

@@ -84,8 +84,7 @@ class Landscape:
 
     def slopes(self, vector: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient."""
-        value, gradient = self._compiled[0](vector, jnp.asarray(weights))
-        return float(value), np.asarray(gradient)
+        return as_numbers(self._compiled[0])(vector, jnp.asarray(weights))
 
     def bends(self, vector: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the Hessian of the loss."""
@@ -173,6 +172,23 @@ class Landscape:
             atol=FLOW_TOLERANCE,
         )
         return run.y.T
+
+
+def as_numbers(compiled: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[float, np.ndarray]]:
+    """Return a compiled function and its gradient as minimisers of SciPy take them.
+
+    Args:
+        compiled: what returns value and gradient.
+
+    Returns:
+        The same with numbers in place of arrays.
+    """
+
+    def slopes(*given: Any) -> tuple[float, np.ndarray]:
+        value, gradient = compiled(*given)
+        return float(value), np.asarray(gradient)
+
+    return slopes
 
 
 def nearest_minimum(slopes: Callable[..., Any], bends: Callable[..., Any], before: np.ndarray, tolerance: float, *given: Any) -> np.ndarray:

@@ -50,6 +50,7 @@ PENALTIES = (
     Remedy("distillation", "distillation, prior prompts"),
     Remedy("ewc", "EWC, diagonal"),
     Remedy("ewc_full", "EWC, full"),
+    Remedy("ewc_empirical", "EWC, empirical Fisher"),
     Remedy("l2_sp", "L2-SP"),
     Remedy("distillation_target", "distillation, target prompts"),
     Remedy("distillation_zero_shot", "distillation, zero-shot inputs"),

@@ -1,7 +1,7 @@
 """What is minimised: risks that training may follow, the terms of losses made of them, and objectives as weighted sums of terms."""
 
 from lsa_jax.objectives.distances import Distance, exact_distance, sampled_distance
-from lsa_jax.objectives.low_rank import LowRank, plain_set
+from lsa_jax.objectives.low_rank import RANK, LowRank, plain_set
 from lsa_jax.objectives.named import TERMS
 from lsa_jax.objectives.objective import Objective, minimise
 from lsa_jax.objectives.risks import Risk, fresh_prompts, pooled_prompts, population_gradient
@@ -10,6 +10,7 @@ from lsa_jax.objectives.terms import Inputs, Term
 
 __all__ = [
     "LINEAR_DECAY",
+    "RANK",
     "TERMS",
     "Distance",
     "Inputs",

@@ -1,6 +1,6 @@
 """The built-in terms of losses by name; one of one's own needs no other place."""
 
-from lsa_jax.objectives import remedies, terms
+from lsa_jax.objectives import empirical_fisher, remedies, terms
 
 TERMS = {
     term.name: term
@@ -11,6 +11,7 @@ TERMS = {
         terms.L2_SP,
         remedies.EWC,
         remedies.EWC_FULL,
+        empirical_fisher.EWC_EMPIRICAL,
         remedies.DISTILLATION,
         remedies.DISTILLATION_TARGET,
         remedies.DISTILLATION_ZERO_SHOT,

@@ -12,7 +12,7 @@ from lsa_jax import precision
 from lsa_jax.constraints import argmin_projector
 from lsa_jax.errors import InputError
 from lsa_jax.models import LINEAR, Model
-from lsa_jax.objectives.low_rank import LowRank
+from lsa_jax.objectives.low_rank import RANK, LowRank
 from lsa_jax.objectives.schedules import Schedule, Weight
 from lsa_jax.objectives.terms import Inputs, Term
 
@@ -131,8 +131,11 @@ def _factored(terms: Sequence[tuple[Term, Weight]], inputs: Inputs, within: Term
         raise InputError(f"{inputs.train} is to stay within the argmin set of {within.name}; only plain trainable sets can")
     whole = minimise(terms, dataclasses.replace(inputs, train=adapter.targets))
 
+    if adapter.ranks and RANK not in inputs.knobs:
+        raise InputError(f"{inputs.train} is a sweep of ranks: here give one, such as lora({adapter.rank}, {adapter.targets})")
+
     def leave(factors: Any, aux: Any) -> Any:
-        return adapter.merged(inputs.model, aux[0], factors)
+        return adapter.merged(inputs.model, aux[0], factors, inputs.knobs.get(RANK))
 
     return Objective(
         loss=lambda key, factors, fraction, aux: whole.loss(key, leave(factors, aux), fraction, aux[1]),

@@ -71,8 +71,18 @@ def _fisher(inputs: Inputs, key: Key[Array, ""], start: Any, curvature: Curve) -
     return jax.lax.stop_gradient((vector, total / inputs.batches))
 
 
-def _pull(inputs: Inputs, key: Key[Array, ""], params: Any, prepared: Prepared) -> Float[Array, ""]:
-    """Half the squared distance to the start in the metric of the Fisher information."""
+def pull(inputs: Inputs, key: Key[Array, ""], params: Any, prepared: Prepared) -> Float[Array, ""]:
+    """Compute half the squared distance to the start in the metric of a Fisher information.
+
+    Args:
+        inputs: what the term is computed from.
+        key: not used.
+        params: the parameters.
+        prepared: where the run started, and the information there, whole or its diagonal.
+
+    Returns:
+        The term.
+    """
     start, fisher = prepared
     moved = inputs.chosen(params) - start
     return jnp.sum(moved * (fisher * moved if fisher.ndim == 1 else fisher @ moved)) / 2
@@ -83,13 +93,13 @@ def _frozen(inputs: Inputs, key: Key[Array, ""], start: Any) -> Any:
     return jax.lax.stop_gradient(start)
 
 
-EWC = Term("ewc", _pull, lambda inputs, key, start: _fisher(inputs, key, start, diagonal_curvature), compares=True)
+EWC = Term("ewc", pull, lambda inputs, key, start: _fisher(inputs, key, start, diagonal_curvature), compares=True)
 r"""$\frac12\sum_i F_i(\theta_i - \theta_{\text{start},i})^2$ with the diagonal of the true Fisher information of the pretraining prompts.
 
-Like L2-SP it changes under $(cV, Q/c)$.
+Unlike L2-SP it does not change under $(cV, Q/c)$, nor where entries are measured in any other units.
 """
 
-EWC_FULL = Term("ewc_full", _pull, lambda inputs, key, start: _fisher(inputs, key, start, _full_curvature), compares=True)
+EWC_FULL = Term("ewc_full", pull, lambda inputs, key, start: _fisher(inputs, key, start, _full_curvature), compares=True)
 """The same with the whole matrix; over V of one layer it is distillation, and replay from the pretraining optimum."""
 
 DISTILLATION = Term(

@@ -39,6 +39,7 @@ class Inputs:
         batches: batches over which a Hessian is averaged; 1 where risks are exact.
         prior_distance: mean squared difference of two models' predictions on prompts of pretraining tasks, exact or sampled likewise.
         target_distance: the same on prompts of the target task.
+        max_shots: rows to reserve for examples in prompts of pretraining tasks; needed where their number of shots is traced.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Inputs:
     batches: int = BATCHES
     prior_distance: Distance | None = None
     target_distance: Distance | None = None
+    max_shots: int | None = None
 
     def distance(self, prompts: str) -> Distance:
         """Return the distance on prompts of the `prior` or of the `target` task.
@@ -94,7 +96,7 @@ class Term:
         prepare: computed once from the parameters that the run starts from, a function (inputs, key, start): an anchor, a Fisher, a frozen
             teacher.
         knobs: knobs of its own; each is an axis of a sweep along which models branch from one pretrained model.
-        compares: whether it compares models on the same prompts, which are prompts of tokens where they are sampled.
+        compares: whether it looks at models prompt by prompt, as one that compares two does; sampled ones are then prompts of tokens.
 
     Example:
         >>> import lsa_jax as lsa

@@ -1,5 +1,6 @@
 """The figure of the lab: what is left of in-context learning against the zero-shot error, a curve a remedy."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ LOOKS: dict[str, tuple[str, Any]] = {
     "distillation": (ORANGE, (0, (2, 2))),
     "ewc": (BLUE, "-"),
     "ewc_full": (SKY, "--"),
+    "ewc_empirical": (BLUE, ":"),
     "l2_sp": (GREEN, "-"),
     "distillation_target": (PURPLE, "-"),
     "distillation_zero_shot": (PURPLE, ":"),
@@ -41,6 +43,12 @@ LEAST: dict[int, tuple[Any, str]] = {1: ("-", "best possible, one head"), 2: (":
 BOUND: dict[str, Any] = {"color": "0.6", "linewidth": 2.6}
 """Line of the best front of so many heads, and what these lines share."""
 
+BEFORE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "marker": "."}
+"""Errors of the pretrained model against the cosine."""
+
+COSINES = {"few_shot_opposite": -1.0, "cosine_-0.5": -0.5, "cosine_0": 0.0, "cosine_0.5": 0.5, "few_shot_target": 1.0}
+"""Cosine to the target by the column of the few-shot error there."""
+
 
 ABOVE, BELOW = (-11, 4), (-9, -9)
 """Where the letter of a regime stands in points from its mark: that of (c) below, as (d) is right above it."""
@@ -51,50 +59,84 @@ def plot_lab(fronts: pd.DataFrame, best: pd.DataFrame, regimes: pd.DataFrame, no
 
     Args:
         fronts: from `lsa_jax.lab.curves.table`.
-        best: from `lsa_jax.lab.best.best_front`, with a column of heads; may be empty.
-        regimes: from `lsa_jax.lab.best.regime_points`.
+        best: from `lsa_jax.lab.best.best_front`, with heads, gain and forgotten; may be empty.
+        regimes: from `lsa_jax.lab.best.regime_points`, with gain and forgotten: the paper's regimes.
         noise_variance: the floor of every error.
 
     Returns:
         The figure.
     """
-    start = fronts.iloc[0]
-    fronts, best, regimes = (_measured(table, start, noise_variance) for table in (fronts, best, regimes))
-    curves = dict(list(fronts.iloc[1:].groupby("remedy", sort=False)))
-    looks = _looks(list(curves))
+    start, curves = fronts.iloc[0], dict(list(fronts.iloc[1:].groupby("remedy", sort=False)))
+    looks = looks_of(list(curves))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 3.6), layout="constrained")
-        panels = figure.subplots(1, len(PANELS), sharex=True)
-        for axes, (column, label) in zip(panels, PANELS.items(), strict=True):
-            for heads, (line, _) in LEAST.items() if column == "forgotten" else ():
-                rows = best[best["heads"] == heads]
-                axes.plot(rows["gain"], rows[column].where(rows[column] > LEAST_FORGOTTEN), linestyle=line, zorder=1, **BOUND)
-            for name, rows in curves.items():
-                color, line = looks[name]
-                axes.plot(rows["gain"], rows[column].where(rows[column] > LEAST_FORGOTTEN), color=color, linestyle=line)
+        for axes, column in zip(figure.subplots(1, len(PANELS), sharex=True), PANELS, strict=True):
+            _draw_fronts(axes, column, fronts, best, looks)
             _mark(axes, regimes[regimes[column] > LEAST_FORGOTTEN], column)
-            axes.set_xlim(0, 1.03)
-            axes.set_xlabel("part of the zero-shot excess gone")
-            axes.set_title(label)
             lowest = LEAST_FORGOTTEN if column == "forgotten" else max(noise_variance, fronts[column].min() / 2)
             set_error_scale(axes, np.array([lowest, HIGHEST * start["prior" if column == "forgotten" else column]]), logarithmic=True)
-        handles = [Line2D([], [], color=looks[name][0], linestyle=looks[name][1], label=curves[name]["title"].iloc[0]) for name in curves]
+        handles = _handles({name: str(rows["title"].iloc[0]) for name, rows in curves.items()}, looks)
         known = [look for heads, look in LEAST.items() if (best["heads"] == heads).any()]
         handles += [Line2D([], [], linestyle=line, label=label, **BOUND) for line, label in known]
         figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=2.4)
     return figure
 
 
-def _measured(table: pd.DataFrame, start: pd.Series, noise_variance: float) -> pd.DataFrame:
-    """A table with the part of the zero-shot excess that is gone, and what is forgotten on the prior."""
-    gain = (start["zero_shot"] - table["zero_shot"]) / (start["zero_shot"] - noise_variance)
-    return table.assign(gain=gain, forgotten=table["prior"] - start["prior"])
+def plot_cosines(compared: pd.DataFrame, start: pd.Series) -> Figure:
+    """Draw few-shot errors against the cosine of the task to the target, a panel a part of the zero-shot excess that is gone.
+
+    Args:
+        compared: from `lsa_jax.lab.experiment.compare`; a remedy that never gains as much has no line.
+        start: errors of the pretrained model, a row of `lsa_jax.lab.curves.table`.
+
+    Returns:
+        The figure.
+    """
+    looks, gains = looks_of(list(dict.fromkeys(compared["remedy"]))), list(dict.fromkeys(compared["gain"]))
+    places, columns = list(COSINES.values()), list(COSINES)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(FULL_WIDTH, 3.6), layout="constrained")
+        panels = figure.subplots(1, len(gains), sharey=True)
+        for axes, gain in zip(panels, gains, strict=True):
+            for _, row in compared[compared["gain"] == gain].iterrows():
+                color, line = looks[row["remedy"]]
+                axes.plot(places, row[columns].astype(float), color=color, linestyle=line)
+            axes.plot(places, start[columns].astype(float), **BEFORE)
+            axes.set(xticks=places, xlabel=r"cosine of the task to $\theta_0$", title=f"{gain:.0%} of the zero-shot excess gone")
+        panels[0].set_ylabel("few-shot error")
+        set_error_scale(panels[0], compared[columns].to_numpy(float), logarithmic=True)
+        titles = dict(zip(compared["remedy"], compared["title"], strict=True))
+        figure.legend(handles=[*_handles(titles, looks), Line2D([], [], label="pretrained", **BEFORE)], loc="outside upper center", ncols=4)
+    return figure
 
 
-def _looks(names: list[str]) -> dict[str, tuple[str, Any]]:
-    """Colour and line of every curve."""
+def _handles(titles: Mapping[str, str], looks: Mapping[str, tuple[str, Any]]) -> list[Line2D]:
+    """The entries of remedies in a legend."""
+    return [Line2D([], [], color=looks[name][0], linestyle=looks[name][1], label=title) for name, title in titles.items()]
+
+
+def looks_of(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return colour and line of every remedy.
+
+    Args:
+        names: their names; those that are not in `LOOKS` are sets of low rank.
+
+    Returns:
+        Both by name.
+    """
     low_rank = [name for name in names if name not in LOOKS]
     return LOOKS | {name: (VERMILION, LOW_RANK[place % len(LOW_RANK)]) for place, name in enumerate(low_rank)}
+
+
+def _draw_fronts(axes: Axes, column: str, fronts: pd.DataFrame, best: pd.DataFrame, looks: Mapping[str, tuple[str, Any]]) -> None:
+    """Draw every remedy in one measure of in-context learning, and the best front where that is the measure."""
+    for heads, (line, _) in LEAST.items() if column == "forgotten" else ():
+        rows = best[best["heads"] == heads]
+        axes.plot(rows["gain"], rows[column].where(rows[column] > LEAST_FORGOTTEN), linestyle=line, zorder=1, **BOUND)
+    for name, rows in fronts.iloc[1:].groupby("remedy", sort=False):
+        color, line = looks[str(name)]
+        axes.plot(rows["gain"], rows[column].where(rows[column] > LEAST_FORGOTTEN), color=color, linestyle=line)
+    axes.set(xlim=(0, 1.03), xlabel="part of the zero-shot excess gone", title=PANELS[column])
 
 
 def _mark(axes: Axes, regimes: pd.DataFrame, column: str) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.knobs import Check, Knob, real
-from lsa_jax.objectives import TERMS, Inputs, LowRank, Objective, Schedule, Term, minimise
+from lsa_jax.objectives import RANK, TERMS, Inputs, LowRank, Objective, Schedule, Term, minimise
 from lsa_jax.objectives.schedules import SCHEDULES
 from lsa_jax.params import Params
 from lsa_jax.problem import LinearRegression
@@ -55,7 +55,8 @@ class Regime:
         name: its name in specs, records, files and figures.
         loss: weights by term; a term is a name in `lsa_jax.objectives.TERMS` or a `Term`, a weight a number at least 0, the values of a
             swept one, or a schedule (`linear_decay`).
-        train: the trainable set, a name that the model knows, or `all`; or a low-rank update of one, `lora(rank, set)`.
+        train: the trainable set, a name that the model knows, or `all`; or a low-rank update of one, `lora(rank, set)`, whose rank is swept
+            by `lora([1, 2, 5], set)`.
         start: the regime it goes on from; None for one that starts from the initial parameters.
         within: the term whose argmin set it starts in and does not leave, as in objective (d).
         rate: learning rate of its steps, a number above 0 or the values of a swept one; by default that of the setting.
@@ -114,13 +115,20 @@ class Regime:
 
     @functools.cached_property
     def swept(self) -> dict[str, tuple[float, ...]]:
-        """The values of its swept weights and rate, by the name of the axis."""
+        """The values of its swept weights, rate and rank, by the name of the axis."""
         weights = {self.axis(term): weight for term, weight in zip(self.terms, self.weights, strict=True)}
-        return {axis: values for axis, values in {**weights, self.rate_axis: self.rate}.items() if isinstance(values, tuple)}
+        written = {**weights, self.rate_axis: self.rate, self.rank_axis: tuple(map(float, self.ranks)) or None}
+        return {axis: values for axis, values in written.items() if isinstance(values, tuple)}
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The values of its swept rank, if it has one."""
+        adapter = LowRank.of(self.train)
+        return () if adapter is None else adapter.ranks
 
     @functools.cached_property
     def knobs(self) -> dict[str, Knob]:
-        """The branch knobs it reads: those of its terms, its swept weights and its swept rate."""
+        """The branch knobs it reads: those of its terms, its swept weights, its swept rate and its swept rank."""
         declared = {name: one for term in (*self.terms, self.constraint) if term for name, one in term.knobs.items()}
         swept = {axis: axis.rpartition(".")[2].replace("_", " ") for axis in self.swept}
         return {**declared, **{axis: Knob("branch", 1.0, real(0.0), label) for axis, label in swept.items()}}
@@ -138,6 +146,11 @@ class Regime:
     def rate_axis(self) -> str:
         """The name of the axis along which its rate is swept."""
         return f"{self.name}.rate"
+
+    @property
+    def rank_axis(self) -> str:
+        """The name of the axis along which its rank is swept."""
+        return f"{self.name}.{RANK}"
 
     def rate_at(self, knobs: Mapping[str, ArrayLike], default: ArrayLike) -> ArrayLike:
         """Return the learning rate of its steps.
@@ -162,7 +175,8 @@ class Regime:
         """
         pairs = zip(self.terms, self.weights, strict=True)
         terms = [(term, inputs.knobs[self.axis(term)] if isinstance(weight, tuple) else weight) for term, weight in pairs]
-        return minimise(terms, dataclasses.replace(inputs, train=self.train), self.constraint)
+        knobs = {**inputs.knobs, RANK: inputs.knobs[self.rank_axis]} if self.ranks else inputs.knobs
+        return minimise(terms, dataclasses.replace(inputs, train=self.train, knobs=knobs), self.constraint)
 
     def described(self) -> dict[str, Any]:
         """Return what determines its numbers, as JSON can hold it."""

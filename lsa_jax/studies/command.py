@@ -15,8 +15,9 @@ from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.plotting import families, studies
 from lsa_jax.plotting.diversity import plot_diversity
+from lsa_jax.plotting.gauge import plot_gauge
 from lsa_jax.plotting.training import plot_forgetting
-from lsa_jax.studies import diversity, published, tasks, tradeoffs, training, trajectories
+from lsa_jax.studies import diversity, gauge, published, tasks, tradeoffs, training, trajectories
 
 SHOTS, ERROR, DAMAGE = "number of shots $n$", "$n$-shot error", "damage (error less pretrained)"
 
@@ -57,6 +58,7 @@ STUDIES: dict[str, Study] = {
         ),
     ),
     "forgetting": Study(training.forgetting, plot_forgetting),
+    "gauge": Study(gauge.forgetting_by_scale, plot_gauge),
     "hovering": Study(
         training.hovering,
         functools.partial(families.plot_family, x_label="learning rate", y_label="excess zero-shot error", log_x=True, log_y=True),

@@ -93,6 +93,11 @@ def has_moments(prior: TaskPrior) -> bool:
     return hasattr(prior, "moments")
 
 
+def knows_averages(model: models.Model, law: TaskPrior) -> bool:
+    """Tell whether a model's errors averaged over a law of tasks are exact, at every number of shots."""
+    return model.theory is not None and model.theory.exact_at is None and has_moments(law)
+
+
 def require_trainable(spec: "Spec", group: "Group") -> None:
     """Refuse a group whose laws cannot be made, or whose model, prior and gradient do not go together, before anything is computed.
 
@@ -155,13 +160,11 @@ def _require_laws(setting: Setting) -> None:
 
 
 def _require_averages(spec: "Spec", group: "Group") -> None:
-    """Refuse averages over laws of tasks as test tasks where they are not exact for a model that is measured exactly."""
-    theory = group.setting.network.theory
-    if not spec.test_laws or theory is None:
-        return
-    if theory.exact_at is not None or not has_moments(prior_of(group.setting)):
-        told = f"model {group.setting.network.name!r} has no exact average over prior {group.setting.prior}"
-        raise InputError(f"{told}: leave {' and '.join(spec.test_laws)} out of test_tasks")
+    """Refuse averages over laws of tasks as test tasks where they are neither exact nor simulated."""
+    model = group.setting.network
+    if spec.test_laws and not spec.simulation_prompts and not knows_averages(model, prior_of(group.setting)):
+        told = f"model {model.name!r} has no exact average over prior {group.setting.prior}"
+        raise InputError(f"{told}: set simulation_prompts, or leave {' and '.join(spec.test_laws)} out of test_tasks")
 
 
 def _require_baselines(spec: "Spec", group: "Group") -> None:

@@ -66,6 +66,11 @@ class Group:
         theory = self.setting.network.theory
         return () if theory is None else tuple(shots for shots in spec.evaluation_shots if theory.knows(shots))
 
+    def exact_tests(self, spec: Spec) -> tuple[tuple[str, float], ...]:
+        """Return the test tasks and laws on which its model's errors are exact, as `Spec.tests` does."""
+        known = laws.knows_averages(self.setting.network, laws.prior_of(self.setting))
+        return spec.tests if known else spec.tests[: len(spec.cosines)]
+
     def simulated_shots(self, spec: Spec) -> tuple[float, ...]:
         """Return the numbers of shots at which its model's errors can be simulated, of those asked for."""
         return tuple(shots for shots in spec.simulation_shots if not self.finite or math.isfinite(shots))

@@ -27,7 +27,7 @@ from lsa_jax.params import Params
 from lsa_jax.priors import TaskPrior
 from lsa_jax.regimes import Regime
 from lsa_jax.setting import Setting
-from lsa_jax.sweeps.laws import Laws
+from lsa_jax.sweeps.laws import Laws, knows_averages
 from lsa_jax.training import Trained
 
 LARGEST_DIM_BATCH_LAST = 12
@@ -60,8 +60,8 @@ class Grid:
 class Measured:
     """What is measured of models, by test task and number of shots; None for what is not known or was not asked for."""
 
-    risk: Float[Array | np.ndarray, "*batch tasks shots"] | None
-    optimum_risk: Float[Array | np.ndarray, "*batch tasks shots"] | None
+    risk: Float[Array | np.ndarray, "*batch known shots"] | None
+    optimum_risk: Float[Array | np.ndarray, "*batch known shots"] | None
     simulated_risk: Float[Array | np.ndarray, "*batch tasks simulated"] | None
     standard_error: Float[Array | np.ndarray, "*batch tasks simulated"] | None
     quantiles: Float[Array | np.ndarray, "*batch tasks simulated levels"] | None
@@ -255,11 +255,12 @@ def _measured(
 
 
 def _exact(static: Static, lineage: Lineage, grid: Grid, params: Any, model: Model) -> Float[Array, "tasks shots"]:
-    """Exact errors on the test tasks, and averaged over the laws asked for."""
+    """Exact errors on the test tasks, and averaged over the laws asked for where these averages are exact."""
     theory, shots = model.theory, grid.evaluation_shots
     assert theory is not None
     single = evaluation.error_curves(params, lineage.problem, _test_tasks(lineage, grid), shots, model=model)
-    means = [jax.vmap(theory.risk(lineage.problem, law), (None, 0))(params, shots) for law in _test_laws(static, lineage)]
+    laws = _test_laws(static, lineage) if knows_averages(model, lineage.law) else ()
+    means = [jax.vmap(theory.risk(lineage.problem, law), (None, 0))(params, shots) for law in laws]
     return jnp.concatenate([single, *(mean[None] for mean in means)])
 
 

@@ -70,12 +70,12 @@ def to_table(spec: Spec, group: Group, chunk: Chunk, outcome: Outcome) -> pa.Tab
     parts = [(cell, metric, values) for cell, model in models.items() for metric, values in _metrics(spec, outcome.measured[model]).items()]
     values = np.concatenate([values[:count].reshape(count, -1) for _, _, values in parts], axis=1)
     diverged = {cell: np.asarray(outcome.measured[model].diverged)[:count] for cell, model in models.items()}
-    exact, simulated = group.exact_shots(spec), group.simulated_shots(spec)
+    exact, simulated, exact_tests = group.exact_shots(spec), group.simulated_shots(spec), group.exact_tests(spec)
 
     def shots(cell: Branch, metric: str) -> tuple[float, ...]:
         return exact if metric in EXACT else simulated if cell in group.models else spec.finite_shots
 
-    rows = [_Rows(spec.tests, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
+    rows = [_Rows(exact_tests if metric in EXACT else spec.tests, shots(cell, metric), cell, metric) for cell, metric, _ in parts]
     lineages = group.lineages.iloc[chunk.first : chunk.last]
     missed = np.asarray(outcome.above_minimum)[:count]
 
