@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cyclopts
 
-from benchmarks import curves, depth, devices, figure, fronts, prediction, risk, samplers, seeds, startup, storage, sweeps, training
+from benchmarks import curves, depth, devices, figure, fronts, pools, prediction, risk, samplers, seeds, startup, storage, sweeps, training
 from lsa_jax import store
 
 CASES = {
@@ -19,6 +19,8 @@ CASES = {
     "published_evaluation": curves.published_evaluation,
     "error_curves": curves.error_curves,
     "lab_fronts": fronts.lab_fronts,
+    "prompt_regression": pools.prompt_regression_solves,
+    "pool_estimator": pools.pool_estimator,
     "published_figure": figure.published_figure,
     "sweep_throughput": sweeps.sweep_throughput,
     "sweep_overhead": storage.sweep_overhead,
