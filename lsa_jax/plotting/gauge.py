@@ -4,7 +4,6 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lsa_jax.plotting.families import set_log_x
 from lsa_jax.plotting.lab import looks_of
 from lsa_jax.plotting.scales import set_error_scale
 from lsa_jax.plotting.style import FULL_WIDTH, MARKS, STYLE
@@ -19,7 +18,8 @@ def plot_gauge(table: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    looks, gains = looks_of(list(dict.fromkeys(table["remedy"]))), list(dict.fromkeys(table["gain"]))
+    remedies, gains, scales = (list(dict.fromkeys(table[name])) for name in ("remedy", "gain", "scale"))
+    looks = looks_of(remedies)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 2.8), layout="constrained")
         for axes, gain in zip(figure.subplots(1, len(gains), sharey=True), gains, strict=True):
@@ -30,7 +30,9 @@ def plot_gauge(table: pd.DataFrame) -> Figure:
             for remedy, rows in inside.groupby("remedy", sort=False):
                 color, line = looks[str(remedy)]
                 axes.plot(rows["scale"], rows["forgotten"], color=color, linestyle=line, marker="o", label=rows["title"].iloc[0], **MARKS)
-            set_log_x(axes, table["scale"].to_numpy())
+            axes.set_xscale("log")
+            axes.set_xticks(scales, [f"{scale:g}" for scale in scales])
+            axes.set_xticks([], minor=True)
             set_error_scale(axes, table["forgotten"].to_numpy(), logarithmic=True)
             axes.set(xlabel=r"scale of the start, $v_y$", title=f"{gain:.0%} of the zero-shot excess gone")
         figure.axes[0].set_ylabel("forgotten on the prior")
