@@ -76,6 +76,14 @@ def test_the_large_sweep_is_large() -> None:
     assert max(max(map(int, block["dim"])) for block in read.blocks) == 256
 
 
+def test_fronts_from_sampled_training_differ_in_the_model_and_the_knob_alone() -> None:
+    read = spec.read(FOLDER / "sampled" / "forgetting.toml")
+    assert varying(read) == {"layers", "heads", "attention"}
+    groups = plan.plan(read)
+    assert [len(group.lineages) for group in groups] == [6, 6, 6]
+    assert {len(group.trainings) for group in groups} == {1 + 5 * 5}
+
+
 @pytest.mark.slow
 def test_similarity_runs(tmp_path: Path) -> None:
     draw_smoke("similarity", tmp_path)

@@ -135,7 +135,7 @@ def test_seeds_pretrained_to_a_local_minimum_are_reported_and_left_out(tmp_path:
 
 
 BAD_FLAGS = {
-    "--dim 0": "dim is 0; it must be a whole number, at least 1",
+    "--dim 0": "dim is 0; it must be a whole number, from 1 to 10000",
     "--dim 2.5": 'Invalid value for --dim: unable to convert "2.5" into int',
     "--seeds 2.5": 'Invalid value for --seeds: unable to convert "2.5" into int',
     "--dim x": 'Invalid value for --dim: unable to convert "x" into int',
@@ -156,7 +156,8 @@ BAD_FLAGS = {
     "--model softmax --gradient population": "model 'softmax' has no exact risk: set gradient = 'sampled'",
     "--pretraining-shots 0": "pretraining_shots is 0; it must be a whole number, at least 1",
     "--learning-rate 0": "learning_rate is 0.0; it must be a finite number, above 0",
-    "--steps 0": "steps is 0; it must be a whole number, at least 1",
+    "--steps 0": "steps is 0; it must be a whole number, from 1 to 2147483647",
+    "--simulation-prompts 1000000000000": "simulation_prompts is 1000000000000; it must be a whole number, from 0 to 2147483647",
     "--device tpu": "device is 'tpu', which this machine does not have; it has cpu",
     "--preset papers": 'Did you mean "paper"?',
 }

@@ -149,7 +149,6 @@ def _looks(numbers: pd.DataFrame) -> dict[str, dict[str, Any]]:
     known = {line: LOOKS[title_of(regime)] for line, regime in lines if title_of(regime) in LOOKS}
     taken = {color for color, _ in known.values()}
     free = [color for color in COLORS if color not in taken]
-    styles = itertools.product(LINES, free)
     styles, markers = itertools.cycle(itertools.product(LINES, free)), itertools.cycle(MARKERS)
     own = (line for line, _ in lines if line not in known)
     found = {line: (color, marker, style) for line, (style, color), marker in zip(own, styles, markers, strict=False)}
