@@ -1,6 +1,7 @@
 """Records on disk: written whole or not at all, with the settings and the environment they came from."""
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
@@ -206,10 +207,13 @@ def replacing(path: Path, *, replace: bool = True) -> Generator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a loss of power."""
+    """Make a file, or the names in a folder, survive a loss of power; some network mounts have no way to ask that of a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,9 @@
 """Records on disk: whole or absent, and never mixed with another run's."""
 
+import errno
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +77,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None
     assert arrays is not None
     np.testing.assert_array_equal(arrays["x"], np.arange(3))
     assert [entry.name for entry in tmp_path.iterdir()] == ["numbers.npz"]
+
+
+def test_a_mount_that_cannot_flush_folders_is_written_to_and_one_that_cannot_flush_files_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refusing(kind: Callable[[int], bool]) -> Callable[[int], None]:
+        def fsync(descriptor: int) -> None:
+            if kind(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "Invalid argument")
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", refusing(stat.S_ISDIR))
+    store.save_json(tmp_path / "one.json", {"a": 1})
+    assert store.load_json(tmp_path / "one.json") == {"a": 1}
+    monkeypatch.setattr(os, "fsync", refusing(stat.S_ISREG))
+    with pytest.raises(OSError, match="Invalid argument"):
+        store.save_json(tmp_path / "two.json", {"a": 1})
 
 
 def test_tables_come_back_as_they_were(tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ def test_exports_hold_every_record(whole: Path, tmp_path: Path, file_format: str
     np.testing.assert_allclose(indexed(frame), values(whole), rtol=1e-12)
 
 
+def test_an_export_into_a_folder_is_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a folder; it must name a file"):
+        results.export(whole, "csv", tmp_path)
+
+
 def test_diverged_cells_are_flagged_and_counted(tmp_path: Path) -> None:
     grid = {**TINY, "learning_rate": [0.01, 1e4], "seed": "0:3", "noise_std": 0.1}
     progress = lsa.run_sweep(grid, tmp_path / "out", seed_batch=8)
@@ -329,6 +334,16 @@ def test_another_sweep_and_other_files_are_refused(whole: Path, tmp_path: Path) 
         lsa.run_sweep(TINY, tmp_path)
     with pytest.raises(ValueError, match="is not the folder of a sweep"):
         lsa.load(tmp_path)
+
+
+def test_a_sweep_whose_manifest_was_lost_goes_on_and_no_other_takes_its_folder(tmp_path: Path) -> None:
+    lsa.run_sweep(CLOSED, tmp_path / "out")
+    before = values(tmp_path / "out")
+    (tmp_path / "out" / "sweep.json").unlink()
+    with pytest.raises(ValueError, match="belongs to another sweep: move it away, or use another --out"):
+        lsa.run_sweep({**CLOSED, "dim": 3}, tmp_path / "out")
+    assert lsa.run_sweep(CLOSED, tmp_path / "out").computed == 0
+    np.testing.assert_array_equal(values(tmp_path / "out"), before)
 
 
 @pytest.mark.slow

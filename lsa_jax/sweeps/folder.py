@@ -61,9 +61,7 @@ class Folder:
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{self.out} is a file; --out must name a folder")
         if not self.exists():
-            foreign = [path.name for path in self.out.glob("*") if not path.name.startswith(".")]
-            if foreign and not self.exists():
-                raise InputError(f"{self.out} holds files that are no sweep's ({foreign[0]}): choose another --out")
+            self._require_free(spec)
             self.out.mkdir(parents=True, exist_ok=True)
             self._write(spec, cells)
         found = self.manifest()
@@ -80,6 +78,16 @@ class Folder:
         for folder in (self.chunks, self.failed):
             folder.mkdir(exist_ok=True)
         self._sweep_up()
+
+    def _require_free(self, spec: Spec) -> None:
+        """Refuse a folder of other files; what this very sweep has left there is none, though its manifest was lost."""
+        own = {self.chunks.name, self.params.name, self.failed.name}
+        foreign = [path.name for path in self.out.glob("*") if not path.name.startswith(".") and path.name not in own]
+        if foreign and not self.exists():
+            raise InputError(f"{self.out} holds files that are no sweep's ({foreign[0]}): choose another --out")
+        for path in self.chunks.glob("*.parquet"):
+            with contextlib.suppress(FileNotFoundError):
+                counts(path, {spec.digest})
 
     def require(self, spec: Spec) -> None:
         """Refuse to work where this is not the folder of a sweep, as on a machine that does not see it.

@@ -155,6 +155,6 @@ def memory(mesh: Mesh) -> float:
         return USED * stats["bytes_limit"]
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
+    except (AttributeError, ValueError, OSError):
         return math.inf
     return USED * free / mesh.devices.size

@@ -130,9 +130,11 @@ def export(out: Path, file_format: str, to: Path | None = None) -> Path:
         The file.
 
     Raises:
-        ValueError: if the format is unknown, or see `load`.
+        ValueError: if the format is unknown, `to` is a folder, or see `load`.
     """
     checks.as_choice("format", file_format, FORMATS)
+    if to is not None and to.is_dir():
+        raise InputError(f"--to is {to}, a folder; it must name a file")
     results, path = load(out), to or out / f"records.{'nc' if file_format == 'netcdf' else file_format}"
     with store.replacing(path) as temporary:
         if file_format == "csv":
