@@ -104,9 +104,9 @@ def table(inputs: Inputs, found: Sequence[Front], start: Any) -> pd.DataFrame:
 
     Returns:
         One row a remedy and knob, after one for the start: remedy, title, knob, unit, zero_shot (on the target), prior (few-shot, over the
-        pretraining tasks), few_shot_target, few_shot_opposite (on -θ₀), cosine_0.5, cosine_0 and cosine_-0.5 (few-shot, over all tasks at
-        that cosine to the target and of its size), prior_limit (infinitely many shots); gain, the part of the zero-shot excess that is
-        gone, and forgotten, the prior risk above that of the start.
+        pretraining tasks), few_shot_target, few_shot_opposite (on -θ₀), `cosine_0.5`, `cosine_0` and `cosine_-0.5` (few-shot, over all
+        tasks at that cosine to the target and of its size), prior_limit (infinitely many shots); gain, the part of the zero-shot excess
+        that is gone, and forgotten, the prior risk above that of the start.
     """
     rows = [pd.DataFrame([{"remedy": "pretrained", "title": "pretrained", "knob": np.nan, "unit": 1.0, **errors_of(inputs, start)}])]
     measure = jax.jit(jax.vmap(lambda params: measured(inputs, params)))
