@@ -369,11 +369,11 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.Monk
     sizes = []
     real = compiled.Programs.run
 
-    def run_or_fail(self: compiled.Programs, first: int, last: int, size: int) -> compiled.Outcome:
+    def run_or_fail(self: compiled.Programs, first: int, last: int, size: int, given: Any = None) -> compiled.Outcome:
         sizes.append(size)
         if size > 6:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return real(self, first, last, size)
+        return real(self, first, last, size, given)
 
     monkeypatch.setattr(compiled.Programs, "run", run_or_fail)
     progress = lsa.run_sweep(CLOSED, tmp_path / "out", seed_batch=24)
