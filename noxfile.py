@@ -5,8 +5,10 @@ import nox
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests"]
 
+PYTHONS = ["3.11", "3.12", "3.13"]
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+
+@nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Install the package and run the default tests, or those that the arguments choose.
 
@@ -15,10 +17,10 @@ def tests(session: nox.Session) -> None:
     """
     session.install("-e", ".[test]")
     session.run("python", "-c", "import jax; print('jax', jax.__version__)")
-    session.run("pytest", *(session.posargs or ["-n", "2"]))
+    _pytest(session)
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=PYTHONS)
 def locked(session: nox.Session) -> None:
     """Run the tests with the locked versions of everything, those of tests/requirements.txt.
 
@@ -27,4 +29,9 @@ def locked(session: nox.Session) -> None:
     """
     session.install("-r", "tests/requirements.txt")
     session.install("--no-deps", "-e", ".")
+    _pytest(session)
+
+
+def _pytest(session: nox.Session) -> None:
+    """Run the tests that the arguments choose, by default all but the marked ones on two processes."""
     session.run("pytest", *(session.posargs or ["-n", "2"]))

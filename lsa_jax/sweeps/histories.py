@@ -13,9 +13,7 @@ from lsa_jax.setting import SHARED, STATIC, TRACED
 from lsa_jax.sweeps import chunks
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.records import Chunk
-
-HISTORY = "history "
-"""What the names of arrays of losses begin with, before that of the model."""
+from lsa_jax.sweeps.saved import DIVERGED, HISTORY
 
 
 def load_histories(out: str | Path) -> pd.DataFrame:
@@ -62,5 +60,5 @@ def _of_chunk(arrays: Mapping[str, np.ndarray], record: pd.Series, own_steps: Ma
         columns: dict[str, Any] = {"regime": branch.split()[0], "branch": branch, **shared}
         columns |= {name: np.repeat(arrays[name], places) for name in TRACED}
         columns |= {"step": np.tile(stride * np.arange(1, places + 1), count), "loss": losses.ravel()}
-        found.append(pd.DataFrame({**columns, "diverged": np.repeat(arrays[f"diverged {branch}"], places)}))
+        found.append(pd.DataFrame({**columns, "diverged": np.repeat(arrays[f"{DIVERGED}{branch}"], places)}))
     return found

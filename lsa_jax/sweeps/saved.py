@@ -26,6 +26,9 @@ from lsa_jax.training import Trained
 MEASURING = {*EVALUATION, "cosines", "test_laws"} - {"dtype", "matmul_precision"}
 """What of a spec says how models are measured, not how they are trained."""
 
+HISTORY, DIVERGED = "history ", "diverged "
+"""What the names of arrays of losses and of flags begin with, before that of the model."""
+
 
 def save(path: Path, group: Group, chunk: Chunk, outcome: Outcome) -> None:
     """Write the parameters of a chunk: `LEAF MODEL`, `history MODEL` and `diverged MODEL`, the traced knobs and `target_task`.
@@ -44,8 +47,8 @@ def save(path: Path, group: Group, chunk: Chunk, outcome: Outcome) -> None:
         for place, leaf in jax.tree_util.tree_leaves_with_path(params):
             arrays[f"{path_of(place)} {name}"] = np.asarray(leaf)[:count]
         if run is not None:
-            arrays[f"history {name}"] = np.asarray(run.history)[:count]
-            arrays[f"diverged {name}"] = np.asarray((measured or run).diverged)[:count]
+            arrays[f"{HISTORY}{name}"] = np.asarray(run.history)[:count]
+            arrays[f"{DIVERGED}{name}"] = np.asarray((measured or run).diverged)[:count]
         if measured is not None:
             arrays["target_task"] = np.asarray(measured.target_task)[:count]
     rows = group.lineages.iloc[chunk.first : chunk.last]
@@ -109,8 +112,8 @@ def load(folder: Folder, group: Group, first: int, last: int, size: int) -> dict
     def model(branch: Branch) -> Trained:
         name = model_name(branch)
         params = jax.tree_util.tree_map_with_path(lambda place, _: array(f"{path_of(place)} {name}"), shapes)
-        history = array(f"history {name}")
-        return Trained(params=params, first_loss=jnp.zeros_like(history[:, 0]), history=history, diverged=array(f"diverged {name}"))
+        history = array(f"{HISTORY}{name}")
+        return Trained(params=params, first_loss=jnp.zeros_like(history[:, 0]), history=history, diverged=array(f"{DIVERGED}{name}"))
 
     return {branch: model(branch) for branch in group.trainings}
 
