@@ -32,6 +32,17 @@ def locked(session: nox.Session) -> None:
     _pytest(session)
 
 
+@nox.session
+def accessibility(session: nox.Session) -> None:
+    """Check the built site in a browser that is on the machine.
+
+    Args:
+        session: the session.
+    """
+    session.install("axe-playwright-python")
+    session.run("python", "docs/accessibility.py", "build/site")
+
+
 def _pytest(session: nox.Session) -> None:
     """Run the tests that the arguments choose, by default all but the marked ones on two processes."""
     session.run("pytest", *(session.posargs or ["-n", "2"]))
