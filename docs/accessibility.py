@@ -50,7 +50,7 @@ def main(folder: str) -> int:
     Returns:
         1 if there are any, 0 otherwise.
     """
-    pages = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.html"))
+    pages = sorted(page for path in Path(folder).rglob("*.html") if not (page := path.relative_to(folder).as_posix()).startswith("_static"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     found = 0
