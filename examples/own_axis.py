@@ -2,7 +2,7 @@
 ===================
 
 A term of a loss may have a knob, along which models branch from one pretrained model: here the number of examples in the prompts that
-full fine-tuning replays. The knob is part of the term, so the spec, the records and the figures know it without being told.
+full fine-tuning replays. The knob is part of the term, so the spec, the records and the figures pick it up automatically.
 """
 
 from typing import Any

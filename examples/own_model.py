@@ -1,8 +1,8 @@
 """A model of your own
 ===================
 
-Linear attention with a trained gate on its output. Only what it computes is written, and nothing is registered: the class goes into
-a spec as it is. As nothing is known about it in closed form, its errors are simulated, and no theory is drawn.
+Linear attention with a trained gate on its output. You write only what it computes and register nothing: the class goes into
+a spec as it is. Since nothing is known about it in closed form, its errors are simulated, and no theory is drawn.
 """
 
 from collections.abc import Callable, Mapping

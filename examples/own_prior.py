@@ -1,8 +1,8 @@
 """A prior of your own
 ===================
 
-Sparse tasks, with one entry that is not 0. With its sampler alone a prior is trained on sampled prompts. With its moments all of its
-risks and its optimum are exact, for any covariance, and the training may follow exact gradients.
+Sparse tasks, with one entry that is not 0. With only its sampler, a prior is trained on sampled prompts. With its moments, all of its
+risks and its optimum are exact for any covariance, and training may follow exact gradients.
 """
 
 import chex

@@ -3,9 +3,9 @@
 
 A grid of trainings as one dictionary (or a TOML file, with the same keys): here five noise levels, four seeds each, in two regimes. Models
 that share everything but traced values are trained together, and both regimes of a seed start from one pretraining. The folder keeps
-every finished part: run it again and it only draws.
+every finished part: a second run only draws the figure.
 
-The figure has theory as lines and trained models as points with 95 % intervals over seeds. On the command line the same is
+In the figure, lines are theory and points trained models with 95 % intervals over seeds. The same on the command line:
 ``lsa-jax sweep SPEC.toml --out FOLDER`` and ``lsa-jax plot FOLDER --against noise_std``.
 """
 

@@ -1,14 +1,14 @@
 """Reading a trade-off front
 =========================
 
-Every way of fine-tuning buys zero-shot error on the target, and may pay for it with few-shot error on tasks it was not tuned for. Two
+Every way of fine-tuning lowers the zero-shot error on the target, at a possible cost in few-shot error on other tasks. Two
 methods are never compared at equal steps, but along the fronts they trace: here replay of the pretraining risk at nine weights, once with
 all parameters trained and once with the value matrix alone, all from one pretrained model.
 
 Left is better without examples, low is better with 20 examples of an unseen task. The value matrix alone stops at .386 whatever the weight,
-and pays little. All parameters reach the noise floor of .1. At the two smallest weights that costs in-context learning, the picture of
+and costs little. All parameters reach the noise floor of .1. At the two smallest weights that costs in-context learning, the picture of
 the paper; at weights from .03 to .1 it costs nothing: not every minimiser of the zero-shot error forgets, and a little replay finds one
-that does not. A front need not be a curve: larger weights than that buy less and pay more. On the command line the same figure is
+that does not. A front need not be a curve: larger weights than that gain less and cost more. On the command line, the same figure is
 ``lsa-jax plot FOLDER --against zero_shot``.
 """
 

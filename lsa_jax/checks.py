@@ -1,4 +1,4 @@
-"""Checks of what users pass in: one clear error (got, wanted, mend) before anything is computed.
+"""Checks of what users pass in: one clear error (given, expected, fix) before anything is computed.
 
 Shapes are always known and always checked. Values are checked when they are concrete. Traced values cannot be refused, so that every
 public function can be jitted, vmapped and differentiated; where one is out of range it becomes NaN, and so does what is computed from it.

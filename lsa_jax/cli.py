@@ -71,16 +71,16 @@ def reproduce(
     """Train the paper's four regimes and check its twelve claims, or compare transformers of several layers and heads.
 
     Pretrains linear attention on linear regression, fine-tunes it three ways on one target task, and prints the paper's limit, the exact
-    value at the finite setting, and trained models over several seeds, side by side. Run it again to go on after an interruption.
+    value at the finite setting, and trained models over several seeds, side by side. After an interruption, run it again to resume.
 
     Args:
         settings: see below.
         experiment: regimes is one layer with theory; comparison fine-tunes all, query, key or value of deeper transformers.
-        preset: quick takes seconds; paper is the published batch of 5000 and constant learning rate. Flags override it.
+        preset: quick takes seconds; paper uses the published batch size of 5000 and constant learning rate. Flags override it.
         out: Folder for figure, numbers and parameters; by default results/reproduce-PRESET or results/comparison-PRESET.
         force: Replace another run in the folder instead of refusing.
         figure: Draw the figure.
-        quiet: Print the table only, no progress.
+        quiet: Print only the table, no progress.
 
     Returns:
         The exit code.
@@ -104,14 +104,14 @@ def verify(
 ) -> int:
     """Check every claim of the theory at finite size, exactly and by simulation.
 
-    Prints what each claim states, the exact number at the finite setting, simulation with its standard error, and a verdict with its
+    Prints what each claim states, the exact number at the finite setting, a simulation with its standard error, and a verdict with its
     reason; then the slips of the published code and what changes when an assumption is dropped. Exits with 1 if a claim does not hold.
 
     Args:
         settings: see below.
-        thorough: Check on nine more settings, and print the worst case of each claim; half an hour.
+        thorough: Check nine more settings and print the worst case of each claim; takes half an hour.
         out: Folder for verify.json and verify.md.
-        quiet: Print the tables only, no progress.
+        quiet: Print only the tables, no progress.
 
     Returns:
         The exit code.
@@ -130,13 +130,13 @@ def lab(
 ) -> int:
     """Follow every remedy against forgetting along its knob, exactly.
 
-    Prints what each costs in-context learning where half, three quarters and nearly all of the zero-shot excess are gone, and draws the
+    Prints how much in-context learning each costs once half, three quarters and nearly all of the zero-shot excess are gone, and draws the
     fronts. Less than two minutes on 2 cores.
 
     Args:
         settings: see below.
         out: Folder for figure and numbers.
-        best: Search for the best front that any parameters could have, with one head and with two, too; a quarter of an hour.
+        best: Also search for the best front of any parameters, with one head and with two; takes a quarter of an hour.
 
     Returns:
         The exit code.
@@ -167,7 +167,7 @@ def gallery(*names: str, out: Path = Path("results/gallery"), prompts: Whole = 1
 
     Args:
         names: pretrained, full, value, tradeoff, phases, cosine, paths, directions, annealed, forgetting, gauge, hovering, clipping;
-            by default all.
+            all by default.
         out: Folder for figures and numbers.
         prompts: Prompts drawn for each simulated point.
 
@@ -197,22 +197,22 @@ def sweep(
     trained: Path | None = None,
     device: str = "default",
 ) -> int:
-    """Train and measure a whole grid, on every device; run it again to go on after an interruption.
+    """Train and measure a whole grid on every device; after an interruption, run it again to resume.
 
     Args:
         spec: TOML file, or Python file that defines `spec`: axes, points and evaluation; see the folder experiments.
         out: Folder for the results.
-        set: NAME=VALUE, in place of what the spec says; may be given several times.
-        keys: Print every key that a spec may have (with a spec also those of its own regimes), and run nothing.
-        dry_run: Print cells, compiled programs, memory and a rough time, and run nothing.
-        target: With --dry-run, compile for v5e, v5p or v6e (extra tpu-target), or for a100, h100 or h200 (extra gpu-target), none of which
-            need be here, and print what each program takes; a larger slice is v5e:4x4, say.
-        resume: Go on with the same sweep in the folder.
-        extend: Let the sweep in the folder grow by what of the spec it does not hold; what it holds beside that is kept.
-        seed_batch: Lineages (a pretrained model and what is fine-tuned from it) to train at once, or auto.
-        shard: I/N, the part to work on; by default that of the SLURM job array and of the rank in srun, mpirun or a TPU pod, else all.
-        scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train in place of this process (extra cluster).
-        save_params: Keep trained parameters too, and the losses along their training.
+        set: NAME=VALUE, overrides the spec; may be given several times.
+        keys: Print every key that a spec may have (given a spec, also those of its own regimes), and run nothing.
+        dry_run: Print cells, compiled programs, memory and a time estimate, and run nothing.
+        target: With --dry-run, compile for v5e, v5p or v6e (extra tpu-target), or for a100, h100 or h200 (extra gpu-target), whether
+            present or not, and print what each program takes; a larger slice is given as v5e:4x4.
+        resume: Resume the same sweep in the folder.
+        extend: Add to the sweep in the folder whatever the spec has that it lacks; what it already holds is kept.
+        seed_batch: Lineages (a pretrained model and those fine-tuned from it) to train at once, or auto.
+        shard: I/N, the part to work on; by default from the SLURM job array or the rank in srun, mpirun or a TPU pod, else all.
+        scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train instead of this process (extra cluster).
+        save_params: Also keep the trained parameters and training losses.
         trained: Folder of a sweep with the same axes that kept its parameters: measure its models as this spec says, and train none.
         device: Platform to run on: default, cpu, gpu or tpu.
 
@@ -248,11 +248,11 @@ def sweep(
 
 @app.command
 def merge(*folders: Path, out: Path) -> int:
-    """Copy what the folders of several sweeps hold into one, each cell once: 0 if nothing is missing, 75 if there is more to do.
+    """Merge the folders of several sweeps into one, each cell once: 0 if nothing is missing, 75 if there is more to do.
 
     Args:
-        folders: Folders of sweeps that measure alike; of what several hold the first one's is taken.
-        out: Folder to make.
+        folders: Folders of sweeps with the same measurements; where several hold a cell, the first one's is taken.
+        out: Folder to create.
 
     Returns:
         The exit code.
@@ -264,11 +264,11 @@ def merge(*folders: Path, out: Path) -> int:
 
 @app.command
 def status(out: Path, *, watch: bool = False) -> int:
-    """Tell how far a sweep has come: 0 complete, 75 more to do, 3 some failed or diverged.
+    """Show the progress of a sweep: 0 complete, 75 more to do, 3 some failed or diverged.
 
     Args:
         out: Folder of the sweep.
-        watch: Tell it again every few seconds until the sweep is complete; Ctrl-C ends the watching, not the sweep.
+        watch: Show it again every few seconds until the sweep is complete; Ctrl-C ends the watching, not the sweep.
 
     Returns:
         The exit code.
@@ -297,7 +297,7 @@ def export(out: Path, *, format: str = "parquet", to: Path | None = None) -> int
 
 @app.command
 def report(out: Path, *, to: Path | None = None) -> int:
-    """Write one HTML page about a sweep that needs no other file: progress, figures and their numbers, spec, environment.
+    """Write one self-contained HTML page about a sweep: progress, figures and their numbers, spec, environment.
 
     Args:
         out: Folder of the sweep.
@@ -318,11 +318,11 @@ def plot(out: Path, *, against: str | None = None, quantiles: tuple[float, float
     Args:
         out: Folder of the sweep.
         against: evaluation_shots, dim, noise_std, pretraining_shots, cosine or another axis; zero_shot for the front of few-shot errors on
-            unseen tasks, a line a regime along its weight or rate; step for the training losses of a sweep that was run with
-            --save-params; by default all that make a figure, but for step.
-        quantiles: LOW HIGH, such as 0.25 0.75: medians and a band between these quantiles over seeds, in the place of means and their
+            unseen tasks, one line per regime along its weight or rate; step for the training losses of a sweep run with --save-params;
+            by default every figure that the axes allow, except step.
+        quantiles: LOW HIGH, such as 0.25 0.75: medians and a band between these quantiles over seeds, instead of means and their
             95 % intervals.
-        to: Folder for the figures; by default figures in that of the sweep.
+        to: Folder for the figures; by default `figures` in the sweep's folder.
 
     Returns:
         The exit code.

@@ -44,7 +44,7 @@ def sweep(
         source: the spec.
         out: folder of the results.
         overrides: `name=value` settings that come after the spec.
-        resume: go on with the same sweep in the folder; else refuse a folder that holds one.
+        resume: resume the same sweep in the folder; else refuse a folder that holds one.
         extend: let the sweep in the folder grow by what of the spec it does not hold.
         seed_batch: `auto`, or how many lineages to train at once.
         shard: I/N, the part to work on.
@@ -175,7 +175,7 @@ def plot(out: Path, against: str | None, to: Path | None, quantiles: tuple[float
         out: folder of the sweep.
         against: the axis to draw against, `zero_shot` for fronts, `step` for training losses; by default every one that makes a figure.
         to: folder of the figures; by default `figures` in that of the sweep.
-        quantiles: two levels; then medians with these quantiles over seeds, in the place of means with Student's 95 % intervals.
+        quantiles: two levels; then medians with these quantiles over seeds, instead of means with Student's 95 % intervals.
 
     Returns:
         The exit code.

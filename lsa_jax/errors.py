@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Something that was passed in cannot be used; the message says what was got, what is wanted and how to mend it."""
+    """An input cannot be used; the message says what was given, what is expected and how to fix it."""

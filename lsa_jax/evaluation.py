@@ -91,7 +91,7 @@ def simulated_curves(
             exact.
 
     Returns:
-        Means and standard errors, each with a row a task and a column a number of shots; quantiles with a last axis for their levels.
+        Means and standard errors, each with a row per task and a column per number of shots; quantiles with a last axis for their levels.
 
     Raises:
         ValueError: if shapes do not match the problem, or a number of shots or of prompts is out of range.

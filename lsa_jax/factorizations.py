@@ -1,4 +1,4 @@
-"""Inverses and roots of small matrices whose batches cannot wait for ever.
+"""Inverses and roots of small matrices whose batches cannot deadlock.
 
 On a CPU, jaxlib's LAPACK kernels spread a batch over the threads that run the program, and wait. When every thread waits, as with several
 devices or several factorisations at once, none is left to work, and the program hangs (jaxlib 0.10.2, two cores). Here a batch on a CPU

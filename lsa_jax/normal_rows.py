@@ -1,4 +1,4 @@
-"""Standard normals for many prompts at once, one prompt a column."""
+"""Standard normals for many prompts at once, one prompt per column."""
 
 import jax
 import jax.numpy as jnp

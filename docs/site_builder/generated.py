@@ -15,11 +15,11 @@ from site_builder.links import BORROWED, DOCS, ROOT, relinked
 
 KEYS = """# Keys of a spec
 
-Made from the declarations of the knobs; `lsa-jax sweep --keys` prints the same. An axis takes one value, a list, a half-open range
-(`"0:1024"`), or `"logspace(0.01, 1, 5)"` or `"linspace(0, 1, 5)"` with both ends. Beside these keys a spec may have tables: `[[points]]`,
+Generated from the declarations of the knobs; `lsa-jax sweep --keys` prints the same. An axis takes one value, a list, a half-open range
+(`"0:1024"`), or `"logspace(0.01, 1, 5)"` or `"linspace(0, 1, 5)"` with both ends. A spec may also have tables: `[[points]]`,
 several products of axes ([sweeps](../sweeps.md)), and `[regimes.NAME]`, regimes of your own with the keys `loss`, `train`, `start`,
-`within`, `rate`, `steps`, `stream` and `title` ({py:class}`lsa_jax.Regime`). Values of a swept weight or rate stand in the place of the
-number, `loss = { zero_shot = 1.0, prior = [0.1, 1.0] }`; in records and figures they are the column `weight_TERM` or `rate`.
+`within`, `rate`, `steps`, `stream` and `title` ({py:class}`lsa_jax.Regime`). To sweep a weight or rate, give a list in place of the
+number, `loss = { zero_shot = 1.0, prior = [0.1, 1.0] }`; in records and figures its values are the column `weight_TERM` or `rate`.
 
 """
 
@@ -31,8 +31,8 @@ FLAGS = """# Commands and flags
 
 AUDIT = """# The claims
 
-Every statement that `lsa-jax verify` checks, with what it is checked against; the verdicts are those of the [last audit](../verify.md),
-where every number stands. Conventions: {conventions}.
+Every statement that `lsa-jax verify` checks, with what it is checked against; the verdicts are from the [latest audit](../verify.md),
+which lists every number. Conventions: {conventions}.
 
 """
 

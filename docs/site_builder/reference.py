@@ -1,4 +1,4 @@
-"""The reference: a page for the public names and one for every room, each object documented once and never without a docstring."""
+"""The reference: a page for the public names and one for every module, each object documented once and never without a docstring."""
 
 import ast
 import importlib
@@ -50,8 +50,8 @@ def pages() -> dict[str, str]:
     return texts
 
 
-INDEX = """Public names are loaded when they are first used: `import lsa_jax as lsa` costs next to nothing. What most programs need is in
-[the public names](names.rst); the rooms hold the rest, one page each."""
+INDEX = """Public names are loaded on first use: `import lsa_jax as lsa` costs next to nothing. Most programs need only
+[the public names](names.rst); the modules hold the rest, one page each."""
 
 
 def read_docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:

@@ -57,7 +57,7 @@ def stationary_excess(
         task: the target task θ₀.
         scale: γ, not zero.
         learning_rate: η, above 0.
-        batch_size: prompts a step, a whole number from 1 on; `jnp.inf` for exact gradients.
+        batch_size: prompts per step, a whole number from 1 on; `jnp.inf` for exact gradients.
         momentum: μ, from 0 to below 1.
         noisy_labels: whether the labels of training prompts have noise, as drawn tokens do. The projected sampler, which is the default of
             `objectives.fresh_prompts`, adds its variance instead, and its gradients have none.
@@ -93,7 +93,7 @@ def largest_rate(problem: LinearRegression, scale: ArrayLike, batch_size: ArrayL
     Args:
         problem: covariance of the covariates, a multiple of the identity, and label noise.
         scale: γ of $Q_{xx} = \gamma I$, not zero.
-        batch_size: prompts a step, a whole number from 1 on; `jnp.inf` for exact gradients.
+        batch_size: prompts per step, a whole number from 1 on; `jnp.inf` for exact gradients.
         momentum: μ, from 0 to below 1.
 
     Returns:

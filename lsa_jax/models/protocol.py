@@ -103,7 +103,7 @@ class Model(Protocol):
 
 
 class Plain:
-    """What a model of one's own has where it says nothing: no other trainable set than all, of which every entry acts, and no theory."""
+    """Defaults of a user-defined model: no other trainable set than all, of which every entry acts, and no theory."""
 
     groups: Mapping[str, Group] = MappingProxyType({})
     linear_in: Container[str] = ()

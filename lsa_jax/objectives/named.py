@@ -1,4 +1,4 @@
-"""The built-in terms of losses by name; one of one's own needs no other place."""
+"""The built-in terms of losses by name; a user-defined one needs no registration."""
 
 from lsa_jax.objectives import empirical_fisher, remedies, terms
 

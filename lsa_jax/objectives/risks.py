@@ -65,7 +65,7 @@ def fresh_prompts(
     Args:
         problem: covariance of the covariates and label noise.
         tasks: the target task, or the prior to draw from.
-        batch_size: prompts a step, at least 1 (static).
+        batch_size: prompts per step, at least 1 (static).
         sampler: `projected` or `tokens`, see `empirical_risk`; by default the projected one where it is exact.
         max_shots: rows to reserve for examples; needed by the `tokens` sampler where the number of shots is traced.
         covariates: law of the covariates; other than Gaussian for the `tokens` sampler only.
@@ -105,7 +105,7 @@ def pooled_prompts(pool: prompts.Pool, batch_size: int, *, max_shots: int | None
 
     Args:
         pool: the examples.
-        batch_size: prompts a step, at least 1 (static).
+        batch_size: prompts per step, at least 1 (static).
         max_shots: rows to reserve for examples; needed where the number of shots is traced.
         model: the model.
 

@@ -23,7 +23,7 @@ def pretrained_slice(problem: LinearRegression, prior: TaskPrior, num_shots: Arr
     where both averages are polynomials in four moments of the law: the cost is $O(d^3)$ whatever the size of a pool.
 
     **Guarantees** the global minimum within the slice, and the only one where $E[hh^\top]$ is regular, as with label noise at finite m.
-    For a law that is symmetric about 0 it is `pretrained`. For others V can do better: `alternating` goes on from here.
+    For a law that is symmetric about 0 it is `pretrained`. For others V can do better: `alternating` continues from here.
 
     Args:
         problem: covariance of the covariates and label noise.

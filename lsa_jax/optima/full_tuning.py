@@ -133,7 +133,7 @@ def conserved_scale(problem: LinearRegression, task: Real[ArrayLike, " dim"], st
     $w^2|\theta_0|^2 - w^{-2} = C$, with C the conserved quantity less what the untouched entries add to it. The sign is that of the first
     gradient step from a start with $v_x = 0$.
 
-    **Assumes** a pretrained start, near $v = v_y e_y$ and Q zero but for a symmetric $Q_{xx}$: then the flow keeps to family (i). From
+    **Assumes** a pretrained start, near $v = v_y e_y$ and Q zero except for a symmetric $Q_{xx}$: then the flow keeps to family (i). From
     other starts it may end in family (ii), or in (i) with the other sign. So a start more than a tenth of whose squares lie elsewhere is
     refused.
 

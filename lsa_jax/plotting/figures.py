@@ -14,7 +14,7 @@ def draw(records: pd.DataFrame, against: str, quantiles: Levels | None = None) -
     Args:
         records: long records of a sweep, one value a row.
         against: one of `drawable(records)`; `zero_shot` is the front of few-shot errors against zero-shot errors, any other name an axis.
-        quantiles: two levels; then medians with these quantiles over seeds, in the place of means with Student's 95 % intervals.
+        quantiles: two levels; then medians with these quantiles over seeds, instead of means with Student's 95 % intervals.
 
     Returns:
         The numbers, of `sweep_numbers` or `front_numbers`, and the figure.

@@ -1,4 +1,4 @@
-"""Fronts of a sweep: the few-shot error on unseen tasks against the zero-shot error on the target, a line a regime along its knob."""
+"""Fronts of a sweep: the few-shot error on unseen tasks against the zero-shot error on the target, one line per regime along its knob."""
 
 import itertools
 from typing import Any
@@ -41,7 +41,7 @@ UNSEEN = {"opposite": r"on $-\theta_0$", "prior": "on the prior"}
 
 COLORS = (ORANGE, SKY, PURPLE, GREEN, VERMILION, BLUE)
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
-"""Colours of regimes of one's own, and their lines once all colours are taken."""
+"""Colours of user-defined regimes, and their lines once all colours are taken."""
 
 OF_CURVE = ("test_task", "cosine", "evaluation_shots")
 
@@ -54,7 +54,7 @@ def front_numbers(records: pd.DataFrame, quantiles: Levels | None = None) -> pd.
 
     Args:
         records: long records of a sweep, one value a row.
-        quantiles: two levels; then medians and these quantiles over seeds, in the place of means and Student's 95 % intervals.
+        quantiles: two levels; then medians and these quantiles over seeds, instead of means and Student's 95 % intervals.
 
     Returns:
         The axes that vary, noise_std, fine_tuning_shots, regime, test_task and evaluation_shots (of the few-shot error), `knob` (the
@@ -92,7 +92,7 @@ def front_numbers(records: pd.DataFrame, quantiles: Levels | None = None) -> pd.
 
 
 def plot_front(numbers: pd.DataFrame) -> Figure:
-    """Draw the few-shot error on unseen tasks against the zero-shot error on the target: a line a regime, along the knob it was swept in.
+    """Draw the few-shot error on unseen tasks against the zero-shot error on the target: one line per regime, along its swept knob.
 
     The end of a line with the largest value of the knob is a filled mark, the other points are open; the legend says the ends.
     A regime without a swept knob is a single mark. At most four combinations of the other axes are drawn, one a panel.

@@ -1,4 +1,4 @@
-"""Figures of training: losses against steps, one column a regime, one row a setting, a line a model that branches there."""
+"""Figures of training: losses against steps, one column per regime, one row per setting, one line per model that branches there."""
 
 import matplotlib as mpl
 import numpy as np
@@ -27,7 +27,7 @@ def history_numbers(histories: pd.DataFrame, quantiles: Levels | None = None) ->
 
     Args:
         histories: from `lsa_jax.load_histories`.
-        quantiles: two levels; then medians and these quantiles over seeds, in the place of means and Student's 95 % intervals.
+        quantiles: two levels; then medians and these quantiles over seeds, instead of means and Student's 95 % intervals.
 
     Returns:
         One row a setting, model and step: the axes that vary, regime, branch, step, `trained` (the loss) with its ends `trained_lower`
@@ -52,7 +52,7 @@ def history_numbers(histories: pd.DataFrame, quantiles: Levels | None = None) ->
 
 
 def plot_history(numbers: pd.DataFrame) -> Figure:
-    """Draw losses against steps on logarithmic axes of loss: a band is the spread over seeds, a line a model, lighter as its knob rises.
+    """Draw losses against steps on logarithmic axes of loss: a band is the spread over seeds, a line one model, lighter as its knob rises.
 
     At most five models of a regime and four combinations of the other axes are drawn, evenly chosen.
 

@@ -34,7 +34,7 @@ LABEL_LETTERS = 17
 
 
 def regime_grid(regimes: list[str], shown: Facets, x_label: str, y_label: str, *, alike: bool = True) -> tuple[Figure, np.ndarray]:
-    """Make a figure with a column a regime and a row a combination of settings, its titles, axes and settings written.
+    """Make a figure with a column per regime and a row per combination of settings, its titles, axes and settings written.
 
     Args:
         regimes: the columns.

@@ -1,4 +1,4 @@
-"""The paper's figure: error against shots, one panel a regime."""
+"""The paper's figure: error against shots, one panel per regime."""
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +11,7 @@ from lsa_jax.plotting.style import FULL_WIDTH, POINTS, STYLE, TASKS, confidence_
 
 
 def plot_regimes(curves: pd.DataFrame, noise_variance: float) -> Figure:
-    """Draw error against shots, one panel a regime: theory as lines, trained models as points with 95 % intervals.
+    """Draw error against shots, one panel per regime: theory as lines, trained models as points with 95 % intervals.
 
     Args:
         curves: records with the columns regime, seed, test_task, evaluation_shots, source (`closed_form`, `trained` or `simulated`)

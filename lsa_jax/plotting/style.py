@@ -73,7 +73,7 @@ def add_legend(figure: Figure, handles: list[Line2D]) -> None:
 
 
 def title_of(regime: str) -> str:
-    """Return the panel title of a regime: the paper's, or the name of one's own."""
+    """Return the panel title of a regime: the paper's, or the name of a user-defined one."""
     return TITLES.get(regime, regime.replace("_", " "))
 
 

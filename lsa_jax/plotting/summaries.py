@@ -91,7 +91,7 @@ def sweep_numbers(records: pd.DataFrame, against: str, quantiles: Levels | None 
     Trained is the mean risk of the models over the seeds that neither diverged nor were pretrained to a local minimum; of a model about
     which nothing is exact, the mean of its simulated risk. Theory is the mean risk of the closed-form optimum, and of the models of cells
     whose gradient is `closed_form`, over the same seeds, so that both are about the same tasks; over all seeds where no model is left.
-    With quantiles both are medians in the place of means.
+    With quantiles both are medians instead of means.
 
     Args:
         records: long records of a sweep, one value a row.

@@ -1,4 +1,4 @@
-"""Figures of sweeps: theory as lines, trained models as points with their spread, one column a regime, one row a setting."""
+"""Figures of sweeps: theory as lines, trained models as points with their spread, one column per regime, one row per setting."""
 
 import dataclasses
 

@@ -15,7 +15,7 @@ class FiniteTasks(Record):
     """A finite pool of tasks, each drawn with the same probability.
 
     Args:
-        tasks: one task a row.
+        tasks: one task per row.
 
     Raises:
         ValueError: if the pool is empty or holds NaN or infinity.

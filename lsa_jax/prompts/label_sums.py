@@ -14,7 +14,7 @@ from lsa_jax.prompts.chi_square import sample_chi_squares
 def sample_label_sums(
     key: Key[Array, ""], problem: LinearRegression, tasks: Real[ArrayLike, "dim count"], num_shots: ArrayLike
 ) -> Float[Array, "feature count"]:
-    r"""Draw $\sum_i y_i(x_i, y_i)$ over the examples of a context, one prompt a column, in d + 1 draws whatever their number.
+    r"""Draw $\sum_i y_i(x_i, y_i)$ over the examples of a context, one prompt per column, in d + 1 draws whatever their number.
 
     With $s^2 = |\tau|^2 + \sigma^2$ the sum of squared labels is $s^2$ times a chi-square. Given the labels every whitened covariate is
     Gaussian with mean $\tau y_i/s^2$ and covariance $I - \tau\tau^\top/s^2$, and so is their sum with weights $y_i$.

@@ -3,7 +3,7 @@ r"""A whole context in three normals and a chi-square, whatever its length: what
 Given task and query, one layer of linear attention needs its context only through $\frac1n\sum_i (v\cdot z_i)(u\cdot z_i)$ with $u = Qz$:
 a mean of products of jointly Gaussian pairs, whose law is that of a 2 x 2 Wishart matrix and an independent mean.
 
-Unlike the other samplers this one draws a batch, one prompt a column: with the prompts in the last axis the draws and the arithmetic run
+Unlike the other samplers this one draws a batch, one prompt per column: with the prompts in the last axis the draws and the arithmetic run
 over contiguous memory, which on a CPU takes a quarter of the time of one prompt vmapped.
 """
 

@@ -82,12 +82,12 @@ class Family:
         return Branch(name, tuple(sorted((knob, value) for knob, value in values.items() if knob in read)))
 
     def parent(self, branch: Branch) -> Branch | None:
-        """Return the model that a model goes on from; None if it starts from the initial parameters."""
+        """Return the model that a model continues from; None if it starts from the initial parameters."""
         start = self.by_name[branch.regime].start
         return None if start is None else self.branch(start, branch.knobs)
 
     def needed(self, branches: Iterable[Branch]) -> tuple[Branch, ...]:
-        """Return the trainings that some models need, each after the one it goes on from and each once."""
+        """Return the trainings that some models need, each after the one it continues from and each once."""
         found: set[Branch] = set()
         for one in branches:
             branch: Branch | None = one

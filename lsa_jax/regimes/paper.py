@@ -80,7 +80,7 @@ VALUE_AUXILIARY = Regime(
     bound=0.02,
     title="(d) value + auxiliary",
 )
-"""Stage 1 of objective (d) is `value`, from which this goes on: the few-shot error inside the argmin set of the zero-shot error."""
+"""Stage 1 of objective (d) is `value`, from which this continues: the few-shot error inside the argmin set of the zero-shot error."""
 
 VALUE_ANNEALED = Regime(
     name="value_annealed",

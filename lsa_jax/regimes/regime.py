@@ -57,7 +57,7 @@ class Regime:
             swept one, or a schedule (`linear_decay`).
         train: the trainable set, a name that the model knows, or `all`; or a low-rank update of one, `lora(rank, set)`, whose rank is swept
             by `lora([1, 2, 5], set)`.
-        start: the regime it goes on from; None for one that starts from the initial parameters.
+        start: the regime it continues from; None for one that starts from the initial parameters.
         within: the term whose argmin set it starts in and does not leave, as in objective (d).
         rate: learning rate of its steps, a number above 0 or the values of a swept one; by default that of the setting.
         steps: number of its steps; by default that of the setting.

@@ -44,7 +44,7 @@ def reproduce(
 ) -> Outcome:
     """Train the four regimes and set theory, exact computation and simulation side by side.
 
-    Every finished chunk of seeds is kept in `out`; the same call goes on from there. Written are `curves` and `claims` (Parquet and CSV),
+    Every finished chunk of seeds is kept in `out`; the same call resumes from there. It writes `curves` and `claims` (Parquet and CSV),
     `params/REGIME.npz`, `figure.pdf` and `figure.png`, `run.json`, and the sweep itself in `sweep`.
 
     Args:
