@@ -220,6 +220,10 @@ def test_reasoning_of_other_questions_is_not_taken_for_none(tmp_path: Path) -> N
         training_examples.load_reasoning(tmp_path, [SPRING, COIN])
 
 
+def without_marks(folder: Path) -> None:
+    store.save_json(folder / "tokenizer.json", {**store.load_json(folder / "tokenizer.json"), "added_tokens": []})
+
+
 def without_chat(folder: Path) -> None:
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{number}": number for number in range(400)}, unk_token="w0"))
     backend.save(str(folder / "tokenizer.json"))
@@ -232,6 +236,7 @@ def without_chat(folder: Path) -> None:
         (lambda folder: (folder / "tokenizer.json").write_text('{"model": '), "is no JSON"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "is no tokenizer"),
         (without_chat, r"has no token <\|im_start\|>"),
+        (without_marks, r"does not read <\|im_start\|> as one token, but as text"),
         (lambda folder: store.save_json(folder / "tokenizer_config.json", {"chat_template": "[INST]"}), "a chat format without"),
     ],
 )
