@@ -17,7 +17,7 @@ def test_a_folder_belongs_to_the_run_that_began_there(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "run"
     assert not store.claim_folder(out, {"dim": 5})
     assert store.claim_folder(out, {"dim": 5})
-    with pytest.raises(store.FolderConflictError, match=r"different run \(dim 5 there, 6 asked\): choose another --out"):
+    with pytest.raises(store.FolderConflictError, match=r"different run \(dim 5 there, 6 asked\): choose another --out$"):
         store.claim_folder(out, {"dim": 6})
     assert store.load_json(out / store.MANIFEST)["settings"] == {"dim": 5}
 
