@@ -235,7 +235,7 @@ def _recorded_settings(manifest: Path) -> dict[str, Any] | None:
     """Settings of the run a manifest describes; None where there is no readable one."""
     try:
         settings = load_json(manifest)["settings"]
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
 

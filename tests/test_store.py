@@ -39,7 +39,7 @@ def test_force_replaces_a_run_but_nothing_else(tmp_path: Path) -> None:
     assert (mixed / "run.json").exists()
 
 
-@pytest.mark.parametrize("manifest", ["", "[]", '{"settings": 3}', "{", "\xff"])
+@pytest.mark.parametrize("manifest", ["", "[]", '{"settings": 3}', "{", "\xff", "[" * 10**5])
 def test_a_damaged_manifest_is_refused_and_kept(manifest: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(manifest)
     with pytest.raises(store.FolderConflictError, match="choose another --out"):

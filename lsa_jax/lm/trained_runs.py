@@ -83,7 +83,7 @@ def read_run(folder: Path) -> Run:
         experiment.adapter_of(settings)
         names = store.load_json(folder / experiment.SPLITS)
         asked = {part: [str(one) for one in names[part]] for part in ("training", "evaluation")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{folder} holds no run; pass a folder that lsa-jax lm finetune wrote") from None
     return Run(folder, **parts, finetune=settings, data=data, splits=asked)
 

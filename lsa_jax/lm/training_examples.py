@@ -129,7 +129,7 @@ def _reasoning_line(place: str, line: str) -> tuple[str, str]:
     try:
         content = json.loads(line)
         name, text = content["question"], content["reasoning"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         name = text = None
     if not isinstance(name, str) or not isinstance(text, str):
         raise InputError(f'{place} is not {{"question": text or identifier, "reasoning": text}}')

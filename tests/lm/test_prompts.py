@@ -185,6 +185,7 @@ def test_reasoning_is_found_by_text_or_identifier(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "line 1 is not"),
+        ("[" * 10**5, "line 1 is not"),
         ('{"question": "What pulls?"}', "line 1 is not"),
         ('{"question": 3, "reasoning": "Answer: A"}', "line 1 is not"),
         ('\n{"question": "Who?", "reasoning": "Answer: A"}', "line 2 is about no question of the data: 'Who\\?'"),

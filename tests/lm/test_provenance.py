@@ -150,7 +150,7 @@ def test_a_damaged_run_is_no_run(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds no run; pass a folder that lsa-jax lm finetune wrote"):
             trained_runs.read_run(tmp_path)
     store.save_json(tmp_path / store.MANIFEST, {"settings": told})
-    for text in (b"[]", b"{}", b'{"training": null, "evaluation": []}', b"\xff"):
+    for text in (b"[]", b"{}", b'{"training": null, "evaluation": []}', b"\xff", b"[" * 10**5):
         (tmp_path / experiment.SPLITS).write_bytes(text)
         with pytest.raises(InputError, match="holds no run; pass a folder that lsa-jax lm finetune wrote"):
             trained_runs.read_run(tmp_path)
