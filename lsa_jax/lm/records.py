@@ -242,10 +242,11 @@ def load_records(folder: Path) -> pd.DataFrame:
     records = join(tables)
     double = records[records.duplicated(KEY)]
     if len(double):
-        one = double.iloc[0]
+        one = double.iloc[0][KEY]
+        places = [path.name for path, table in zip(paths, tables, strict=True) if (table[KEY] == one).all(axis=1).any()]
         raise InputError(
-            f"{folder} holds two evaluations of run {one['run']!r}, step {one['step']}, {one['shots']} shots, with different settings: "
-            "use a folder for each"
+            f"{folder} holds two evaluations of run {one['run']!r}, step {one['step']}, {one['shots']} shots, with different settings "
+            f"({', '.join(places)}): use a folder for each, or delete the one that is not wanted"
         )
     return records
 

@@ -145,7 +145,9 @@ def test_a_folder_without_records_or_with_two_of_the_same_is_refused(tmp_path: P
         records.load_records(tmp_path)
     for number in range(2):
         records.save_part(tmp_path, {"batch": number}, lambda: scored(TUNED, [True]))
-    with pytest.raises(InputError, match="two evaluations of run 'v-0', step 20, 0 shots"):
+    names = sorted(path.name for path in tmp_path.iterdir())
+    records.save_part(tmp_path, {"batch": 2}, lambda: scored(ModelLabel(), [True]))
+    with pytest.raises(InputError, match=rf"two evaluations of run 'v-0', step 20, 0 shots, .* \({names[0]}, {names[1]}\): use a folder"):
         records.load_records(tmp_path)
 
 
