@@ -125,7 +125,7 @@ def as_task(name: str, value: ArrayLike, dim: int, *, zero_allowed: bool = True)
     return task if zero_allowed or concrete(value) is not None else nan_unless(jnp.any(task != 0), task)
 
 
-def as_count(name: str, value: int, *, minimum: int = 1) -> int:
+def as_count(name: str, value: int | float, *, minimum: int = 1) -> int:
     """Convert a static size to int."""
     if isinstance(value, bool) or not math.isfinite(value) or int(value) != value or value < minimum:
         raise InputError(f"{name} is {value}; it must be a whole number, at least {minimum}")

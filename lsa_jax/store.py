@@ -34,13 +34,14 @@ class FolderConflictError(InputError):
     """An output folder holds something that a run must not overwrite."""
 
 
-def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False, files: tuple[str, ...] = RUN_FILES) -> bool:
+def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool | None = None, files: tuple[str, ...] = RUN_FILES) -> bool:
     """Make `out` the folder of a run with these settings, or find the same run begun there.
 
     Args:
         out: the folder; made if it does not exist.
         settings: what determines the run's numbers.
-        force: delete what another run left there instead of refusing; files that no run writes are never deleted.
+        force: delete what another run left there instead of refusing; files that no run writes are never deleted. None where users
+            have no such choice.
         files: patterns of what a run writes there.
 
     Returns:
@@ -61,7 +62,8 @@ def claim_folder(out: Path, settings: Mapping[str, Any], *, force: bool = False,
         example = (foreign or sorted(written))[0].relative_to(out)
         raise FolderConflictError(f"{out} holds files that are no run's ({example}): choose another --out")
     if recorded is not None and not force:
-        raise FolderConflictError(f"{out} {_difference(recorded, settings)}: choose another --out, or --force to replace it")
+        choice = "" if force is None else ", or --force to replace it"
+        raise FolderConflictError(f"{out} {_difference(recorded, settings)}: choose another --out{choice}")
     for path in written:
         path.unlink()
     out.mkdir(parents=True, exist_ok=True)
@@ -233,13 +235,22 @@ def _recorded_settings(manifest: Path) -> dict[str, Any] | None:
     """Settings of the run a manifest describes; None where there is no readable one."""
     try:
         settings = load_json(manifest)["settings"]
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
 
 
 def _difference(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """What the two runs differ in, in a few words."""
-    names = sorted(name for name in {*recorded, *settings} if recorded.get(name) != settings.get(name))
-    changes = ", ".join(f"{name} {recorded.get(name)!r} there, {settings.get(name)!r} asked" for name in names)
+    there, asked = _by_name(recorded), _by_name(settings)
+    names = sorted(name for name in {*there, *asked} if there.get(name) != asked.get(name))
+    changes = ", ".join(f"{name} {there.get(name)!r} there, {asked.get(name)!r} asked" for name in names)
     return f"holds a different run ({changes})"
+
+
+def _by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Single settings, those of a part under the part's name and their own."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}
+    return found

@@ -126,7 +126,7 @@ def answers(records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a combination of `SETTING`: `share_A` to `share_D`, how often each letter is chosen (a model that knows nothing may say A to
         nearly all), `right_A` to `right_D`, how often it is the right one, `unparsed`, the share of samples without an answer, and
-        `mass`, the mean probability of the four letters together (NaN where answers are sampled).
+        `mass`, the mean probability of the four letters together where the prompt ends.
     """
     right = pd.get_dummies(records["answer"], prefix="right", dtype=float).reindex(columns=RIGHT, fill_value=0.0)
     table = pd.concat([records[[*SETTING, *SHARES, "unparsed", "mass"]], right], axis=1)

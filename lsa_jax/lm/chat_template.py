@@ -76,7 +76,7 @@ def load(folder: Path) -> Chat:
         messages = [{"role": role, "content": text} for role, text in turns]
         try:
             return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=True, **special)
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
+        except Exception as error:  # a template is a program, and may raise anything
             raise InputError(f"{place} has a chat format that cannot write this conversation ({error}): take another snapshot") from None
 
     _check(place, write)

@@ -1,6 +1,8 @@
 """Checkpoints of a training run: what tunix's trainer saves with orbax, found and restored."""
 
+import contextlib
 import hashlib
+from collections.abc import Generator
 from pathlib import Path
 
 import orbax.checkpoint as ocp
@@ -87,6 +89,43 @@ def fingerprint(run: Path, step: int) -> str:
     return digest.hexdigest()[:20]
 
 
+@contextlib.contextmanager
+def reading(run: Path, step: int) -> Generator[None]:
+    """Tell in one line that a checkpoint is damaged.
+
+    Args:
+        run: the folder of the run.
+        step: which checkpoint is read in the block.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        yield
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200]
+        place = run / FOLDER / str(step)
+        raise InputError(f"the checkpoint {place} cannot be read ({reason}); delete it and train again from the one before") from None
+
+
+def check_saved(run: Path, step: int) -> None:
+    """Refuse a step that a run has no checkpoint of.
+
+    Args:
+        run: the folder of the run.
+        step: which checkpoint.
+
+    Raises:
+        InputError: if there is no such checkpoint.
+    """
+    saved = steps(run)
+    if step not in saved:
+        raise InputError(f"{run} has no checkpoint of step {step}; it has {', '.join(map(str, saved)) or 'none yet'}")
+
+
 def restore(run: Path, step: int, model: Qwen2) -> None:
     """Put the parameters of a checkpoint into a model.
 
@@ -99,17 +138,10 @@ def restore(run: Path, step: int, model: Qwen2) -> None:
         InputError: if there is no such checkpoint, or it cannot be read.
         DivergedError: if its weights are no finite numbers.
     """
-    saved = steps(run)
-    if step not in saved:
-        raise InputError(f"{run} has no checkpoint of step {step}; it has {', '.join(map(str, saved)) or 'none yet'}")
+    check_saved(run, step)
     manager = CheckpointManager(str((run / FOLDER).absolute()))
-    try:
+    with contextlib.closing(manager), reading(run, step):
         manager.maybe_restore(model, step=step, restore_only_lora_params=utils.is_lora_enabled(model))
-    except (ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f"the checkpoint of step {step} in {run} cannot be read ({reason}); delete it and train again") from None
-    finally:
-        manager.close()
     wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
     if wrong is not None:
         raise DivergedError(f"the checkpoint of step {step} in {run} has {BROKEN} in {wrong}")

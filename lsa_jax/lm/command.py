@@ -1,14 +1,13 @@
 """The commands `lsa-jax lm ...`: thin, and quick to answer for help, with or without the optional extra."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 
 from lsa_jax.lm import extra
 from lsa_jax.lm.demo_settings import Preset
-from lsa_jax.lm.settings import DataSettings, FinetuneSettings
+from lsa_jax.lm.settings import DataSettings, FinetuneSettings, Local, Protocol, Several, local_path
 
 app = App(
     name="lm",
@@ -16,15 +15,7 @@ app = App(
 )
 
 
-def local_path(type_: Any, tokens: Sequence[Token]) -> Path:
-    """Return the whole path that a flag names, `~` being the home; so that no name is taken for an address or for markup."""
-    return Path(tokens[0].value).expanduser().absolute()
-
-
-Local = Annotated[Path, Parameter(converter=local_path)]
 Questions = Annotated[DataSettings | None, Parameter(name="*")]
-Several = Parameter(negative=())
-"""Of a flag that may be given several times, and not in the negative."""
 
 
 @app.command
@@ -69,17 +60,9 @@ def evaluate(
     model: Local,
     data: Local,
     out: Local,
+    protocol: Annotated[Protocol | None, Parameter(name="*")] = None,
     questions: Questions = None,
     checkpoints: str = "all",
-    method: Literal["letters", "generation"] = "letters",
-    format: Literal["chat", "plain"] = "chat",
-    shots: Annotated[tuple[int, ...], Several] = (0, 1, 3, 5, 7),
-    seeds: Annotated[tuple[int, ...], Several] = (0, 1, 2),
-    batch_size: int = 8,
-    num_samples: int = 10,
-    temperature: float = 0.05,
-    max_tokens: int = 512,
-    dtype: Literal["bfloat16", "float32"] = "bfloat16",
     quiet: bool = False,
 ) -> int:
     """Evaluate the base model and the checkpoints of runs; run it again to go on after an interruption.
@@ -89,17 +72,9 @@ def evaluate(
         model: Snapshot that they began with.
         data: MMLU, the same that they were trained on.
         out: Folder for the records, one file a model, number of shots and seed.
+        protocol: see below.
         questions: Which questions, where there are no runs; runs are evaluated on the questions that they left out.
         checkpoints: all planned ones, the last one, or steps separated by commas.
-        method: letters compares log-likelihoods of the four letters; generation samples answers, as published.
-        format: Of the prompts: chat, or plain as lm-eval has them and as published for generation.
-        shots: Examples in the prompts; may be given several times.
-        seeds: Evaluation seeds; may be given several times.
-        batch_size: Prompts of a forward pass.
-        num_samples: Samples a question, where answers are sampled.
-        temperature: Of the samples; 0 with one sample for greedy decoding.
-        max_tokens: Longest sample.
-        dtype: Type of the weights and of the computation.
         quiet: Show no progress.
 
     Returns:
@@ -107,10 +82,8 @@ def evaluate(
     """
     with extra.importing():
         from lsa_jax.lm import running
-        from lsa_jax.lm.evaluate import Protocol
 
-    protocol = Protocol(method, format, shots, seeds, batch_size, num_samples, temperature, max_tokens, dtype)
-    return running.evaluate(runs, model, data, out, questions, protocol, checkpoints, quiet=quiet)
+    return running.evaluate(runs, model, data, out, questions, protocol or Protocol(), checkpoints, quiet=quiet)
 
 
 @app.command

@@ -86,7 +86,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{folder} has no {name}; pass the folder of a complete Hugging Face snapshot")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON ({error}); copy it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object; copy it again")

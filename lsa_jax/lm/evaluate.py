@@ -3,81 +3,26 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tunix.models.qwen2.model import Qwen2
 
-from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm import generation, prompts, records, scoring
-from lsa_jax.lm.config import DTYPES
 from lsa_jax.lm.divergence import DivergedError
 from lsa_jax.lm.mmlu import Question
 from lsa_jax.lm.records import ModelLabel
+from lsa_jax.lm.settings import Protocol
 from lsa_jax.lm.splits import Splits, check_unseen, draw_shots
 from lsa_jax.lm.tokenizer import Tokenizer
 
-MARK_OF_RECORDS = 2
+MARK_OF_RECORDS = 3
 """Raised when the same settings give other records than before, so that old ones are not used again."""
-METHODS = ("letters", "generation")
-SAMPLING = ("num_samples", "temperature", "max_tokens", "batch_size")
-"""Settings of a protocol that samples depend on."""
 END_OF_EXAMPLE = "\n\n"
 """What ends an answer in plain text, where the model may go on with another question."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """How models are evaluated.
-
-    Attributes:
-        method: `letters` compares log-likelihoods of the four letters, one forward pass a question; `generation` samples answers and
-            parses them, as published.
-        format: of the prompts, `chat` (the authors' tool) or `plain` (lm-eval; the published generations).
-        shots: numbers of examples in the prompts, of the same subject.
-        seeds: evaluation seeds, of the examples and the samples.
-        batch_size: prompts a forward pass.
-        num_samples: generations a question.
-        temperature: of generations; 0 with one sample for greedy decoding.
-        max_tokens: of a generation.
-        dtype: of the weights and of the computation.
-    """
-
-    method: str = "letters"
-    format: str = "chat"
-    shots: tuple[int, ...] = (0, 1, 3, 5, 7)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    batch_size: int = 8
-    num_samples: int = 10
-    temperature: float = 0.05
-    max_tokens: int = 512
-    dtype: str = "bfloat16"
-
-    def __post_init__(self) -> None:
-        checks.as_choice("method", self.method, METHODS)
-        checks.as_choice("format", self.format, prompts.FORMATS)
-        checks.as_count("batch_size", self.batch_size)
-        checks.as_count("max_tokens", self.max_tokens)
-        generation.check_sampling(self.num_samples, self.temperature)
-        checks.as_choice("dtype", self.dtype, tuple(DTYPES))
-        for name in ("shots", "seeds"):
-            if not getattr(self, name):
-                raise InputError(f"there are no {name}: give --{name} at least once, or leave it out for the published ones")
-            for one in getattr(self, name):
-                checks.as_count(name, one, minimum=0)
-
-    def parts(self) -> Iterator[tuple[int, int]]:
-        """Yield numbers of shots and evaluation seeds; letters without shots need no seed, so they are scored once."""
-        for shots in self.shots:
-            yield from ((shots, seed) for seed in (self.seeds[:1] if shots == 0 and self.method == "letters" else self.seeds))
-
-    def settings(self) -> dict[str, Any]:
-        """Return what determines the numbers of a part, but for its shots and seed."""
-        names = ("method", "format", "dtype", *(SAMPLING if self.method == "generation" else ()))
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,10 +122,11 @@ def _evaluate_part(
     texts = [prompts.evaluation_prompt(one, draw_shots(one, pool, shots, seed), protocol.format, chat) for one in splits.evaluation]
     tokens = [loaded.tokenizer.encode(text) for text in texts]
     answers = [one.answer for one in splits.evaluation]
+    choices = prompts.letter_tokens(loaded.tokenizer, protocol.format)
+    scores = scoring.choice_log_likelihoods(loaded.model, tokens, choices, protocol.batch_size)
     if protocol.method == "letters":
-        choices = prompts.letter_tokens(loaded.tokenizer, protocol.format)
-        scores = scoring.choice_log_likelihoods(loaded.model, tokens, choices, protocol.batch_size)
         return records.score_records(label, splits.table(), scores, answers, **condition)
+    records.check_finite(scores)
     drawn = loaded.generator.sample(tokens, seed=seed, num_samples=protocol.num_samples, temperature=protocol.temperature)
     samples = [[_letter(text, one, protocol.format) for one in row] for text, row in zip(texts, drawn, strict=True)]
     rows = [
@@ -189,7 +135,7 @@ def _evaluate_part(
         for place, (text, letter) in enumerate(zip(said, letters, strict=True))
     ]
     records.save_rows(records.part_path(folder, settings, records.TEXTS_SUFFIX), pd.DataFrame(rows))
-    return records.sample_records(label, splits.table(), samples, answers, **condition)
+    return records.sample_records(label, splits.table(), samples, scores, answers, **condition)
 
 
 def _letter(prompt: str, completion: str, format: str) -> str | None:

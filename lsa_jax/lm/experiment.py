@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
@@ -15,13 +15,15 @@ from lsa_jax.lm.examples import Example
 from lsa_jax.lm.finetune import DIVERGED, Training, check_not_diverged, finetune
 from lsa_jax.lm.lora import Adapter, with_adapter
 from lsa_jax.lm.mmlu import Question
-from lsa_jax.lm.settings import DataSettings, FinetuneSettings
+from lsa_jax.lm.settings import DataSettings, Dtype, FinetuneSettings, check_seed
 from lsa_jax.lm.tokenizer import Tokenizer
 
 SPLITS = "splits.json"
 """Where a run keeps which questions it was trained on and which are to be evaluated."""
 FILES = (store.MANIFEST, SPLITS, DIVERGED, metrics.FILE, store.PARTIAL, f"{checkpoints.FOLDER}/**/*")
 """What a run writes in its folder."""
+MOST_EXAMPLES = 10**7
+"""What a run may ask for; all are built before it begins, and the published ones have 5000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +43,12 @@ class Material:
         shots = settings.shots if min(chances) < 1 else 0
         return training_examples.batches(self.tokenizer, questions, self.reasoning, draws, shots)
 
-    def examples(self, settings: FinetuneSettings, data_seed: int) -> list[Example]:
-        """Return the examples of all steps; raises `InputError` if one is too long."""
-        every = [one for step in self.steps(settings, data_seed) for one in step]
-        longest_of(every, settings.max_length)
-        return every
+    def longest(self, settings: FinetuneSettings, data_seed: int) -> tuple[int, int]:
+        """Return the numbers of tokens of the longest example and of the longest response; raises `InputError` if one is too long."""
+        sizes = [
+            (longest_of(step, settings.max_length), max(len(one.response) for one in step)) for step in self.steps(settings, data_seed)
+        ]
+        return max(size for size, _ in sizes), max(size for _, size in sizes)
 
 
 def read(model: Path, data: Path, settings: DataSettings) -> Material:
@@ -128,7 +131,7 @@ def train(
     """
     training, adapter = training_of(settings), adapter_of(settings)
     adapter.projections(read_config(model))
-    material.examples(settings, data.data_seed)
+    material.longest(settings, data.data_seed)
     store.claim_folder(out, _manifest(model, material, settings, data), files=FILES)
     store.save_json(out / SPLITS, {"training": _names(material.splits.training), "evaluation": _names(material.splits.evaluation)})
     check_not_diverged(out)
@@ -165,8 +168,12 @@ def training_of(settings: FinetuneSettings) -> Training:
     """
     for name in ("epochs", "steps", "batch_size", "accumulation"):
         checks.as_count(name, getattr(settings, name))
-    for name in ("shots", "seed"):
-        checks.as_count(name, getattr(settings, name), minimum=0)
+    checks.as_choice("dtype", settings.dtype, get_args(Dtype))
+    checks.as_count("shots", settings.shots, minimum=0)
+    check_seed("seed", settings.seed)
+    asked = settings.total_steps * settings.batch_size
+    if asked > MOST_EXAMPLES:
+        raise InputError(f"{asked} training examples are asked for, {MOST_EXAMPLES} are allowed: take fewer steps or smaller batches")
     if settings.batch_size % settings.accumulation:
         raise InputError(f"batch_size {settings.batch_size} is no multiple of accumulation {settings.accumulation}; choose one that is")
     return Training(

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from lsa_jax import exit_codes
 from lsa_jax.errors import InputError
 
-PACKAGES = ("tunix", "qwix", "orbax.checkpoint", "safetensors", "tokenizers")
+PACKAGES = ("tunix", "qwix", "orbax.checkpoint", "safetensors", "tokenizers", "jinja2", "yaml")
 INSTALL = "pip install -e '.[lm]'"
 """What installs the extra, in the folder of the checkout."""
 

@@ -91,7 +91,7 @@ def finetune(
         The number of steps made so far, fewer than all if it was stopped.
 
     Raises:
-        InputError: if the examples of a step cannot be split evenly, or one is too long.
+        InputError: if the examples of a step cannot be split evenly, one is too long, or the last checkpoint is damaged.
         OSError: if the disk is full.
         DivergedError: if a loss, a gradient or a trained parameter is no finite number, in this run or when it was begun before.
     """
@@ -107,7 +107,8 @@ def finetune(
     )
     loss: Any = response_loss
     with contextlib.closing(metrics.MetricsFile(run / metrics.FILE, done, report)) as log:
-        trainer = PeftTrainer(model, training.optimizer(), config, metrics_logger=log).with_loss_fn(loss)
+        with checkpoints.reading(run, done):
+            trainer = PeftTrainer(model, training.optimizer(), config, metrics_logger=log).with_loss_fn(loss)
         try:
             trainer.train(_batches(steps, training, done, lambda: log.diverged is not None or stop()))
         except (ValueError, RuntimeError) as error:

@@ -11,6 +11,7 @@ from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm.batches import padded_length
 from lsa_jax.lm.scoring import batches
+from lsa_jax.lm.settings import check_sampling
 from lsa_jax.lm.tokenizer import Tokenizer
 
 GENERATION = 4
@@ -60,8 +61,9 @@ class Generator:
             raise InputError("a prompt is empty or has the end-of-text token in it; every prompt needs a token, and none that pads")
         rows = [(place, tuple(prompt)) for place, prompt in enumerate(prompts) for _ in range(num_samples)]
         samples: list[list[str]] = [[] for _ in prompts]
-        for number, (length, places) in enumerate(batches([len(prompt) for _, prompt in rows], self._batch_size)):
-            full: Any = [rows[place][1] for place in (*places, *[places[-1]] * (self._batch_size - len(places)))]
+        batch_size = min(self._batch_size, len(rows))
+        for number, (length, places) in enumerate(batches([len(prompt) for _, prompt in rows], batch_size)):
+            full: Any = [rows[place][1] for place in (*places, *[places[-1]] * (batch_size - len(places)))]
             state = np.random.SeedSequence([seed, GENERATION, number]).generate_state(1)
             drawn = self._sampler(length)(
                 full,
@@ -83,21 +85,6 @@ class Generator:
             cache = CacheConfig(padded_length(length + self._max_tokens), config.num_layers, config.num_kv_heads, config.head_dim)
             self._samplers[length] = Sampler(self._model, _TokenNumbers(self._tokenizer), cache)
         return self._samplers[length]
-
-
-def check_sampling(num_samples: int, temperature: float) -> None:
-    """Refuse numbers that do not go together.
-
-    Args:
-        num_samples: completions a prompt.
-        temperature: of the softmax.
-
-    Raises:
-        InputError: if one is out of range, or several greedy samples are asked for.
-    """
-    checks.as_count("num_samples", num_samples)
-    if temperature < 0 or (temperature == 0 and num_samples > 1):
-        raise InputError(f"temperature is {temperature:g} with {num_samples} samples; it must be above 0, or 0 (greedy) with one sample")
 
 
 class _TokenNumbers:

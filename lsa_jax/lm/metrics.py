@@ -75,7 +75,16 @@ def read(path: Path) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary a step, with step, loss and the gradient's norm before clipping; none if there is no file. A line that was cut
-        short is left out.
+        short or damaged is left out.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return [found for line in lines if (found := _parsed(line)) is not None]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """The numbers of a line; None if it is damaged."""
+    try:
+        found = json.loads(line)
+        return {"step": int(found["step"]), "loss": float(found["loss"]), **found}
+    except (ValueError, KeyError, TypeError):
+        return None

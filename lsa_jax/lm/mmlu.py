@@ -190,7 +190,20 @@ def _text(place: str, value: Any) -> str:
     """A text of a row, which is no null and holds no character that only damage explains."""
     if not isinstance(value, str):
         raise InputError(f"{place} has {value!r} where a text is wanted: drop the row, or copy the file again")
-    for character in DAMAGE:
-        if character in value:
-            raise InputError(f"{place} has the character {character!r} in {value[:40]!r}: copy the file again, in UTF-8")
+    check_undamaged(place, value)
     return value
+
+
+def check_undamaged(place: str, text: str) -> None:
+    """Refuse a text with a character of `DAMAGE`.
+
+    Args:
+        place: where it is, for messages.
+        text: the text.
+
+    Raises:
+        InputError: if it holds one.
+    """
+    for character in DAMAGE:
+        if character in text:
+            raise InputError(f"{place} has the character {character!r} in {text[:40]!r}: copy the file again, in UTF-8")

@@ -2,20 +2,28 @@
 
 import re
 from collections.abc import Sequence
+from typing import get_args
 
 from lsa_jax import checks
 from lsa_jax.lm.chat_template import END, Chat, qwen_chat
 from lsa_jax.lm.mmlu import Question
 from lsa_jax.lm.records import LETTERS
+from lsa_jax.lm.settings import Format
 from lsa_jax.lm.tokenizer import Tokenizer
 
-FORMATS = ("chat", "plain")
+FORMATS = get_args(Format)
 """The authors' tool makes each example a turn of a chat and scores "A"; lm-eval writes plain text and scores " A"."""
 
 ANSWER = re.compile(
-    r"(?:(?:[Aa]nswer(?: is)?\s*:|[Aa]nswer is)[\s*_(\[\"']*|\\boxed\{|^\s*\*\*\(?)(A(?! [a-z])|[B-D])(?![\w'])", re.MULTILINE
+    r"""(?: (?:[Aa]nswer|ANSWER|[Cc]orrect\ (?:option|choice)) (?:\ is|\s*:|\ is\s*:)  # "the answer is", "Answer:", "correct option is:"
+          | \\boxed\{                                                                  # or boxed
+          | ^\s*\*\* )                                                                 # or bold at the beginning of a line
+        (?: [\s*_(\["'$] | \\(?:boxed|text)\{ | [Oo]ption\b | [Cc]hoice\b )*           # marks around a letter
+        (A(?!\ [a-z])|[B-D]) (?![\w'])                                                 # "A man" is no answer, and neither is "I'd"
+    """,
+    re.MULTILINE | re.VERBOSE,
 )
-"""How an answer is said: "Answer: X", "the answer is (X)", bold at the beginning of a line, or boxed; "A man" is none."""
+"""How an answer is said."""
 
 
 def question_text(question: Question) -> str:

@@ -25,7 +25,7 @@ SUFFIX, TEXTS_SUFFIX = ".records.parquet", ".texts.parquet"
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a model was fine-tuned, but for what it is named by; zeros before any fine-tuning.
+    """How a model was fine-tuned, but for what it is named by; zeros and nothing before any fine-tuning.
 
     Attributes:
         rank: inner size of the adapters.
@@ -36,6 +36,7 @@ class Recipe:
         epochs: number of epochs.
         epoch_steps: updates of an epoch.
         num_training: training questions.
+        training_dtype: type of the frozen weights and of the computation.
         reasoning: digest of the chains of reasoning it was trained on; empty for answers of one letter.
     """
 
@@ -47,6 +48,7 @@ class Recipe:
     epochs: int = 0
     epoch_steps: int = 0
     num_training: int = 0
+    training_dtype: str = ""
     reasoning: str = ""
 
 
@@ -124,22 +126,19 @@ def score_records(
     Raises:
         DivergedError: if a log-likelihood is NaN or infinite, so that nothing was answered.
     """
-    wrong = int((~np.isfinite(log_likelihoods).all(axis=1)).sum())
-    if wrong:
-        raise DivergedError(f"{wrong} of {len(log_likelihoods)} questions have log-likelihoods that are no finite numbers")
+    check_finite(log_likelihoods)
     likeliest = log_likelihoods == log_likelihoods.max(axis=1, keepdims=True)
-    shares, scores = np.zeros((len(answers), len(LETTERS))), np.full((len(answers), len(LETTERS)), np.nan)
+    shares = np.zeros((len(answers), len(LETTERS)))
     shares[:, : likeliest.shape[1]] = likeliest / likeliest.sum(axis=1, keepdims=True)
-    scores[:, : likeliest.shape[1]] = log_likelihoods
-    condition = {"shots": shots, "method": "letters", "format": format}
-    mass = np.exp(log_likelihoods.astype(np.float64)).sum(axis=1)
-    return _records(label, questions, answers, shares, mass, scores, {"evaluation_seed": evaluation_seed, **condition})
+    condition = {"evaluation_seed": evaluation_seed, "shots": shots, "method": "letters", "format": format}
+    return _records(label, questions, answers, shares, log_likelihoods, condition)
 
 
 def sample_records(
     label: ModelLabel,
     questions: pd.DataFrame,
     samples: Sequence[Sequence[str | None]],
+    log_likelihoods: np.ndarray,
     answers: Sequence[int],
     *,
     shots: int,
@@ -153,10 +152,22 @@ def sample_records(
         that of samples without any.
     """
     shares = np.array([[np.mean([one == letter for one in row]) for letter in LETTERS] for row in samples])
-    empty = np.full(len(answers), np.nan)
-    condition = {"shots": shots, "method": "generation", "format": format}
-    scores = np.full((len(answers), len(LETTERS)), np.nan)
-    return _records(label, questions, answers, shares, empty, scores, {"evaluation_seed": evaluation_seed, **condition})
+    condition = {"evaluation_seed": evaluation_seed, "shots": shots, "method": "generation", "format": format}
+    return _records(label, questions, answers, shares, log_likelihoods, condition)
+
+
+def check_finite(log_likelihoods: np.ndarray) -> None:
+    """Refuse log-likelihoods that are no answers, as a model that has diverged gives them.
+
+    Args:
+        log_likelihoods: (questions, choices).
+
+    Raises:
+        DivergedError: if one is NaN or infinite.
+    """
+    wrong = int((~np.isfinite(log_likelihoods).all(axis=1)).sum())
+    if wrong:
+        raise DivergedError(f"{wrong} of {len(log_likelihoods)} questions have log-likelihoods that are no finite numbers")
 
 
 def save_part(folder: Path, settings: Mapping[str, Any], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -231,10 +242,11 @@ def load_records(folder: Path) -> pd.DataFrame:
     records = join(tables)
     double = records[records.duplicated(KEY)]
     if len(double):
-        one = double.iloc[0]
+        one = double.iloc[0][KEY]
+        places = [path.name for path, table in zip(paths, tables, strict=True) if (table[KEY] == one).all(axis=1).any()]
         raise InputError(
-            f"{folder} holds two evaluations of run {one['run']!r}, step {one['step']}, {one['shots']} shots, with different settings: "
-            "use a folder for each"
+            f"{folder} holds two evaluations of run {one['run']!r}, step {one['step']}, {one['shots']} shots, with different settings "
+            f"({', '.join(places)}): use a folder for each, or delete the one that is not wanted"
         )
     return records
 
@@ -259,26 +271,20 @@ def _records(
     questions: pd.DataFrame,
     answers: Sequence[int],
     shares: np.ndarray,
-    mass: np.ndarray,
-    scores: np.ndarray,
+    log_likelihoods: np.ndarray,
     condition: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Columns of all records, in order."""
+    scores = np.full((len(answers), len(LETTERS)), np.nan)
+    scores[:, : log_likelihoods.shape[1]] = log_likelihoods
     right = np.asarray(answers)
     first = {**label.columns(), "evaluation_seed": condition["evaluation_seed"]}
     asked = questions[["domain", "category", "subject", "question"]].to_dict("list")
     numbers = {"correct": shares[np.arange(len(right)), right], "unparsed": (1 - shares.sum(axis=1)).round(12)}
     chosen = {name: shares[:, place] for place, name in enumerate(SHARES)}
+    mass = np.exp(log_likelihoods.astype(np.float64)).sum(axis=1)
     likelihoods = {f"log_likelihood_{letter}": scores[:, place] for place, letter in enumerate(LETTERS)}
     told = {name: condition[name] for name in CONDITION}
     answer = [LETTERS[one] for one in right]
-    return pd.DataFrame({"question": asked["question"]}).assign(**{
-        **first,
-        **asked,
-        **told,
-        **numbers,
-        **chosen,
-        "mass": mass,
-        **likelihoods,
-        "answer": answer,
-    })[[*first, *asked, *told, *numbers, *chosen, "mass", *likelihoods, "answer"]]
+    content = {**first, **asked, **told, **numbers, **chosen, "mass": mass, **likelihoods, "answer": answer}
+    return pd.DataFrame(content, index=range(len(right)))

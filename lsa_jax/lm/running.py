@@ -5,17 +5,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lsa_jax import checks, exit_codes
+from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import experiment, metrics, splits, trained_runs
 from lsa_jax.lm.batches import padded_length
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.divergence import DivergedError
-from lsa_jax.lm.evaluate import Protocol
 from lsa_jax.lm.evaluate import evaluate as evaluated
 from lsa_jax.lm.plan import plan
 from lsa_jax.lm.progress import reporting
-from lsa_jax.lm.settings import DataSettings, FinetuneSettings
+from lsa_jax.lm.settings import DataSettings, FinetuneSettings, Protocol
 from lsa_jax.sweeps.watching import stop_signals
 
 
@@ -37,15 +36,14 @@ def dry_run(model: Path, data: Path, settings: FinetuneSettings, questions: Data
     """
     checks.as_scale("memory_gb", memory_gb, minimum=0.0, zero_allowed=False)
     training, material = experiment.training_of(settings), experiment.read(model, data, questions)
-    examples = material.examples(settings, questions.data_seed)
-    longest = max(len(one.prompt) + len(one.response) for one in examples)
+    longest, answer = material.longest(settings, questions.data_seed)
     config = read_config(model, dtype=settings.dtype, remat=settings.remat)
     needed = plan(
         config,
         experiment.adapter_of(settings),
         batch_size=settings.batch_size // settings.accumulation,
         length=padded_length(longest),
-        answers=padded_length(max(len(one.response) for one in examples), least=1),
+        answers=padded_length(answer, least=1),
     )
     console = _console()
     console.print(f"trained parameters {needed.trained}")
@@ -120,6 +118,7 @@ def evaluate(
     asked = questions or DataSettings()
     material = trained_runs.material_of(runs, model, data, questions) if runs else experiment.read(model, data, asked)
     data_seed = runs[0].data.data_seed if runs else asked.data_seed
+    store.writable_folder(out)
     models = trained_runs.candidates(model, runs, protocol.dtype, which, data_seed)
     pool = splits.by_subject(material.splits.rest)
     try:

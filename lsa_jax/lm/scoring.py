@@ -80,6 +80,7 @@ def score_choices(model: Qwen2, prompts: Sequence[Sequence[int]], choices: Seque
     """
     _check("prompts", prompts, model.config.vocab_size)
     _check("choices", choices, model.config.vocab_size)
+    batch_size = min(batch_size, len(prompts))
     log_likelihoods, greedy = np.empty((len(prompts), len(choices)), dtype=np.float32), np.empty((len(prompts), len(choices)), dtype=bool)
     for stem in dict.fromkeys(tuple(choice[:-1]) for choice in choices):
         members = [place for place, choice in enumerate(choices) if tuple(choice[:-1]) == stem]

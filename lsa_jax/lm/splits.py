@@ -10,6 +10,7 @@ from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm import categories
 from lsa_jax.lm.mmlu import Question, without_duplicates
+from lsa_jax.lm.settings import check_seed
 
 TRAINING_CATEGORY = "humanities"
 TRAINING, EVALUATION, SHOTS = 1, 2, 3
@@ -80,8 +81,9 @@ def split(
     Raises:
         InputError: if there are too few questions of a category, or a number cannot be used.
     """
-    for name, value, least in (("data_seed", data_seed, 0), ("num_training", num_training, 1), ("num_evaluation", num_evaluation, 1)):
-        checks.as_count(name, value, minimum=least)
+    check_seed("data_seed", data_seed)
+    for name, value in (("num_training", num_training), ("num_evaluation", num_evaluation)):
+        checks.as_count(name, value)
     unique = sorted(without_duplicates(sorted(questions, key=lambda one: one.identifier)), key=lambda one: one.identifier)
     by_subject = {subject: categories.category(subject, category_map) for subject in {one.subject for one in unique}}
     chosen: list[Question] = []

@@ -64,8 +64,8 @@ def answer_table(answers: pd.DataFrame, shots: int) -> Table:
     for _, group in means.groupby(["targets", "loss", *more, "shots"], sort=False):
         last = group.loc[group["step"].idxmax()]
         named = [str(last[name]) for name in ("targets", "loss", "step", *more, "shots")]
-        mass = "-" if pd.isna(last["mass"]) else f"{last['mass']:.3f}"
-        table.add_row(*named, *(f"{last[f'share_{letter}']:.2f}" for letter in LETTERS), f"{last['unparsed']:.2f}", mass)
+        numbers = [f"{last[f'share_{letter}']:.2f}" for letter in LETTERS]
+        table.add_row(*named, *numbers, f"{last['unparsed']:.2f}", f"{last['mass']:.3f}")
     return table
 
 

@@ -80,4 +80,9 @@ def load(folder: Path, vocab_size: int) -> Tokenizer:
     missing = [token for token, number in special.items() if number is None]
     if missing:
         raise InputError(f"{path} has no token {missing[0]}: the chat format of Qwen2.5 needs it, take the tokenizer of a Qwen2.5 model")
+    for token, number in special.items():
+        if backend.encode(token, add_special_tokens=False).ids != [number]:
+            raise InputError(
+                f"{path} does not read {token} as one token, but as text (added_tokens): copy it again from the model's snapshot"
+            )
     return Tokenizer(backend, end_of_turn=special[END], end_of_text=special[END_OF_TEXT], write_chat=chat_template.load(folder))

@@ -46,7 +46,7 @@ class Run:
         how = self.finetune
         sizes: dict[str, Any] = {"rank": how.rank, "alpha": how.alpha, "learning_rate": how.learning_rate, "batch_size": how.batch_size}
         length: dict[str, Any] = {"epochs": how.epochs, "epoch_steps": how.steps, "num_training": self.data.num_training}
-        recipe = Recipe(**sizes, **length, training_shots=how.shots, reasoning=self.reasoning)
+        recipe = Recipe(**sizes, **length, training_shots=how.shots, training_dtype=how.dtype, reasoning=self.reasoning)
         return ModelLabel(self.folder.name, how.targets, how.loss, step, how.seed, self.data.data_seed, self.model, recipe)
 
     def steps(self, which: str) -> list[int]:
@@ -56,9 +56,10 @@ class Run:
             raise InputError(f"{self.folder} has no checkpoints yet; finish lsa-jax lm finetune first")
         if which in {ALL, LAST}:
             return planned if which == ALL else planned[-1:]
-        chosen = [checks.as_count("checkpoints", int(checks.as_number("checkpoints", one))) for one in which.split(",")]
-        for step in set(chosen) - set(checkpoints.steps(self.folder)):
-            raise InputError(f"{self.folder} has no checkpoint of step {step}; it has {checkpoints.steps(self.folder)}")
+        numbers = (checks.as_number("checkpoints", one) for one in which.split(","))
+        chosen = sorted({checks.as_count("checkpoints", one) for one in numbers})
+        for step in chosen:
+            checkpoints.check_saved(self.folder, step)
         return chosen
 
 
@@ -78,9 +79,13 @@ def read_run(folder: Path) -> Run:
         told = store.load_json(folder / store.MANIFEST)["settings"]
         parts = {name: str(told[name]) for name in ("model", "questions", "reasoning")}
         settings, data = FinetuneSettings(**told["finetune"]), DataSettings(**told["data"])
-        return Run(folder, **parts, finetune=settings, data=data, splits=store.load_json(folder / experiment.SPLITS))
-    except (OSError, ValueError, KeyError, TypeError):
+        experiment.training_of(settings)
+        experiment.adapter_of(settings)
+        names = store.load_json(folder / experiment.SPLITS)
+        asked = {part: [str(one) for one in names[part]] for part in ("training", "evaluation")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{folder} holds no run; pass a folder that lsa-jax lm finetune wrote") from None
+    return Run(folder, **parts, finetune=settings, data=data, splits=asked)
 
 
 def material_of(runs: Sequence[Run], model: Path, data: Path, asked: DataSettings | None) -> Material:
@@ -107,23 +112,24 @@ def material_of(runs: Sequence[Run], model: Path, data: Path, asked: DataSetting
             raise InputError(
                 f"{run.folder} and {first.folder} do not have the same training and evaluation questions: evaluate them one after the other"
             )
-        check_base(run, model)
+    check_base(runs, model)
     if asked is not None:
         _check_asked(asked, first, questions)
     return Material(numbers, splits.as_trained(questions, first.splits, first.data.category_map, source), {}, digest)
 
 
-def check_base(run: Run, model: Path) -> None:
-    """Refuse a snapshot that a run did not begin with.
+def check_base(runs: Sequence[Run], model: Path) -> None:
+    """Refuse a snapshot that one of the runs did not begin with; its files are read once.
 
     Args:
-        run: the run.
+        runs: the runs.
         model: the snapshot.
 
     Raises:
         InputError: if its weights, configuration or tokenizer are others.
     """
-    if run.model != snapshot.fingerprint(model):
+    base = snapshot.fingerprint(model)
+    for run in (run for run in runs if run.model != base):
         raise InputError(f"{run.folder} was fine-tuned from another model than {model}: pass the snapshot that it began with")
 
 
@@ -176,7 +182,7 @@ def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: st
         DivergedError: if the checkpoint's weights are no finite numbers.
     """
     run = read_run(folder)
-    check_base(run, model)
+    check_base([run], model)
     export.check_free(out)
     chosen = checkpoints.last(folder) if step is None else step
     adapted = _restored(functools.partial(_adapted, model, run.finetune, "float32"), folder, chosen)

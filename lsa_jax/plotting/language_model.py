@@ -22,7 +22,10 @@ LOSS_LOOKS = {"zero_shot": ("-", "o", "zero-shot loss"), "mixture": ("--", "s", 
 OTHER_LOOKS = [(":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v")]
 NORMAL_QUANTILE = 1.96
 SEEDS = ["seed", "data_seed"]
-RECIPE = ("model", "rank", "alpha", "learning_rate", "training_shots", "batch_size", "epochs", "epoch_steps", "num_training", "reasoning")
+RECIPE = (
+    *("model", "rank", "alpha", "learning_rate", "training_shots", "batch_size", "epochs", "epoch_steps", "num_training"),
+    *("training_dtype", "reasoning"),
+)
 """What tells models apart, and what must not differ in one figure."""
 
 

@@ -52,6 +52,7 @@ def test_texts_are_those_of_transformers(tmp_path: Path, template: str) -> None:
         ("{% for", "a chat format that cannot be read"),
         ("{{ raise_exception('no assistant') }}", r"a chat format that cannot write this conversation \(no assistant\)"),
         ("{{ messages.append(1) }}", "a chat format that cannot write this conversation"),
+        ("{{ 1 // 0 }}", r"a chat format that cannot write this conversation \(integer division"),
         ([{"name": "rag", "template": TEMPLATE}], "has chat formats called rag and none called default"),
         (7, "a chat_template that is no text"),
     ],

@@ -62,7 +62,7 @@ def test_the_whole_experiment(
     assert "interrupted at step 3 of 4" in capsys.readouterr().err.replace("\n", " ")
     assert lsa_jax(*run) == exit_codes.DONE
     assert checkpoints.planned(tmp_path / "v-mixture", 4, 2) == [2, 4]
-    with pytest.raises(InputError, match=r"holds a different run .*choose another --out"):
+    with pytest.raises(InputError, match=r"holds a different run \(finetune\.seed 0 there, 1 asked\): choose another --out$"):
         lsa_jax(*run, "--seed", "1")
 
     out = tmp_path / "records"
@@ -77,14 +77,19 @@ def test_the_whole_experiment(
     with pytest.raises(InputError, match=r"was trained with .*num_training=8.*leave these settings out, they are read from the run"):
         lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--num-training", "9", "--out", out, *evaluation)
 
-    assert set(pd.read_parquet(out / "figure.parquet").query("targets == 'v'")[["rank", "learning_rate"]].itertuples(index=False)) == {
-        (4, 0.01)
-    }
+    recipes = numbers.query("targets == 'v'")[["rank", "learning_rate", "training_dtype"]]
+    assert set(recipes.itertuples(index=False)) == {(4, 0.01, "float32")}
     told = capsys.readouterr().out
     assert "share of each letter, and probability of the four together" in told
     assert lsa_jax("lm", "figure", out, "--shots", "1", "--select", "learning_rate=1e-2") == exit_codes.DONE
     with pytest.raises(InputError, match="no fine-tuned model has rank '8'; there are 4"):
         lsa_jax("lm", "figure", out, "--shots", "1", "--select", "rank=8")
+    for which in ("1.5", "inf", "nan", "", "0", "7"):
+        with pytest.raises(InputError, match="checkpoint"):
+            lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", tmp_path / "none", "--checkpoints", which)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="file"):
+        lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", tmp_path / "file", *evaluation)
     last = ["--shots", "0", "--dtype", "float32", "--quiet", "--checkpoints", "last"]
     assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", tmp_path / "last", *last) == exit_codes.DONE
     assert set(records.load_records(tmp_path / "last")["step"]) == {0, 4}
@@ -125,9 +130,15 @@ def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
         ([*files, *QUESTIONS, "--max-length", "20", "--dry-run"], "an example has .* tokens, at most 20 are allowed"),
         ([*files, *QUESTIONS, "--dry-run", "--memory-gb", "-1"], "memory_gb is -1"),
         ([*files, *QUESTIONS, "--seed", "-1"], "seed is -1"),
+        ([*files, *QUESTIONS, "--seed", 2**32], r"seed is 4294967296; seeds must stay below 2\*\*32"),
+        ([*files, *QUESTIONS, "--data-seed", 2**70], r"data_seed is .*; seeds must stay below 2\*\*32"),
+        ([*files, *QUESTIONS, "--steps", 10**12, "--dry-run"], "50000000000000 training examples are asked for, 10000000 are allowed"),
     ):
         with pytest.raises(InputError, match=message):
             lsa_jax(*run, *flags)
+    for name in ("--steps", "--num-training", "--data-seed"):
+        with pytest.raises(cyclopts.CoercionError, match=r'unable to convert "2\.5" into int'):
+            lsa_jax(*run, *files, name, "2.5")
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="holds no run; pass a folder that lsa-jax lm finetune wrote"):
         lsa_jax("lm", "export", tmp_path, *files[:2], "--out", tmp_path / "merged")
@@ -159,6 +170,6 @@ def test_several_runs_and_shots_are_read_and_none_cannot_be_asked_for(monkeypatc
     flags = ["lm", "evaluate", "a", "~/b", "--model", "m", "--data", "d", "--out", "o"]
     _, bound, _ = cli.app.parse_args([*flags, "--shots", "0", "--shots", "5"], exit_on_error=False, print_error=False)
     assert bound.args == (Path("a").absolute(), Path("/home/somebody/b"))
-    assert bound.arguments["shots"] == (0, 5)
+    assert bound.arguments["protocol"].shots == (0, 5)
     with pytest.raises(cyclopts.UnknownOptionError, match="--empty-shots"):
         lsa_jax(*flags, "--empty-shots")

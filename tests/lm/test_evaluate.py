@@ -11,8 +11,9 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import evaluate, generation, prompts, records, scoring, snapshot, splits, tiny, tokenizer
-from lsa_jax.lm.evaluate import Candidate, Protocol
+from lsa_jax.lm.evaluate import Candidate
 from lsa_jax.lm.records import ModelLabel
+from lsa_jax.lm.settings import Protocol
 from lsa_jax.lm.tokenizer import Tokenizer
 
 VOCABULARY = 512
@@ -93,7 +94,7 @@ def test_what_cannot_be_evaluated_is_refused_before_a_model_is_loaded(numbers: T
     with pytest.raises(InputError, match="questions as examples, 7 are asked for"):
         evaluate.evaluate([Candidate(ModelLabel(), "a", load)], numbers, made, pool, Protocol(shots=(7,)), tmp_path)
     with pytest.raises(InputError, match=r"unknown method 'letter'.*'letters'"):
-        Protocol(method="letter")
+        Protocol(method="letter")  # ty: ignore[invalid-argument-type]
     with pytest.raises(InputError, match="shots is -1"):
         Protocol(shots=(-1,))
 
@@ -144,7 +145,9 @@ def test_generation_end_to_end(
     ("settings", "message"),
     [
         ({"temperature": -1.0}, "temperature is -1"),
-        ({"temperature": 0.0}, "with 10 samples"),
+        ({"temperature": 0.0}, r"0 \(greedy\) with 10 samples"),
+        ({"temperature": float("nan")}, "temperature holds NaN or infinity"),
+        ({"seeds": (0, 2**32)}, r"seeds is 4294967296; seeds must stay below 2\*\*32"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"num_samples": 0}, "num_samples is 0"),
         ({"batch_size": 0}, "batch_size is 0"),

@@ -64,11 +64,14 @@ def test_steps_after_the_last_checkpoint_are_made_again_after_a_crash(folder: Pa
     shutil.rmtree(tmp_path / checkpoints.FOLDER / "6")
     before = metrics.read(tmp_path / metrics.FILE)
     with (tmp_path / metrics.FILE).open("a") as file:
-        file.write('{"step": 7, "lo')
+        file.write('[1]\n{"step": "x", "loss": 1}\n{"step": 7, "lo')
     _, again = train(folder, tmp_path)
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, other)
     assert metrics.read(tmp_path / metrics.FILE) == before
+    (tmp_path / checkpoints.FOLDER / "6" / checkpoints.WEIGHTS / "_sharding").write_text("{")
+    with pytest.raises(InputError, match=r"6 cannot be read .*; delete it and train again from the one before"):
+        train(folder, tmp_path)
 
 
 def test_a_full_disk_is_one_line_and_other_errors_are_not_hidden(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Tokenizer, chat format and prompts: the texts letter by letter, training examples, parsing, and refusals."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,14 @@ def test_letters_are_what_follows_the_prompt(numbers: tokenizer.Tokenizer, forma
         (PLAIN, " A", "A"),
         (CHAT, "The answer is A matter of taste", None),
         (CHAT, "The answer is Because", None),
+        (CHAT, "The correct option is (D).", "D"),
+        (CHAT, "So the answer is option C, time.", "C"),
+        (CHAT, "ANSWER: **B**", "B"),
+        (CHAT, "Therefore $\\boxed{\\text{B}}$.", "B"),
+        (CHAT, "The correct answer is $C$.", "C"),
+        (CHAT, "The answer is:\n\n**(D) none**", "D"),
+        (CHAT, "Options A and B are wrong.", None),
+        (CHAT, "The answer is not B.", None),
     ],
 )
 def test_answers_are_read(prompt: str, completion: str, letter: str | None) -> None:
@@ -176,11 +185,15 @@ def test_reasoning_is_found_by_text_or_identifier(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "line 1 is not"),
+        ("[" * 10**5, "line 1 is not"),
         ('{"question": "What pulls?"}', "line 1 is not"),
         ('{"question": 3, "reasoning": "Answer: A"}', "line 1 is not"),
         ('\n{"question": "Who?", "reasoning": "Answer: A"}', "line 2 is about no question of the data: 'Who\\?'"),
         ('{"question": "What pulls?", "reasoning": "Answer: B"}', "line 1 does not end in 'Answer: A'"),
         ('{"question": "What pulls?", "reasoning": "Mass."}', "line 1 does not end in 'Answer: A'"),
+        ('{"question": "What pulls?", "reasoning": "M\\u0000ass. Answer: A"}', r"line 1 has the character '\\x00'"),
+        ('{"question": "What pulls?", "reasoning": "Answer: A"}\n' * 2, "line 2 is about a question that had its reasoning before"),
+        ("\n", "holds no reasoning to any question of the data"),
     ],
 )
 def test_bad_reasoning_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -189,6 +202,27 @@ def test_bad_reasoning_is_one_clear_line(tmp_path: Path, text: str, message: str
         training_examples.load_reasoning(tmp_path / "reasoning.jsonl", [SPRING, COIN])
     with pytest.raises(InputError, match="cannot be read"):
         training_examples.load_reasoning(tmp_path / "nowhere.jsonl", [SPRING])
+
+
+def test_reasoning_to_a_text_that_several_questions_share(tmp_path: Path) -> None:
+    path = tmp_path / "reasoning.jsonl"
+    path.write_text(json.dumps({"question": "What pulls?", "reasoning": "Answer: A"}))
+    same = dataclasses.replace(SPRING, subject="astronomy")
+    assert set(training_examples.load_reasoning(path, [SPRING, same])) == {SPRING.identifier, same.identifier}
+    other = dataclasses.replace(SPRING, choices=("w", "x", "y", "z"))
+    with pytest.raises(InputError, match=rf"2 questions have the text 'What pulls\?'; name yours by .* \({SPRING.identifier}, "):
+        training_examples.load_reasoning(path, [SPRING, other])
+
+
+def test_reasoning_of_other_questions_is_not_taken_for_none(tmp_path: Path) -> None:
+    samples = [{"question": "Who? (A) a (B) b (C) c (D) d", "target": "Let's think step by step. So. The answer is (B)."}]
+    (tmp_path / "mmlu_anatomy.yaml").write_text(json.dumps({"fewshot_config": {"samples": samples}}))
+    with pytest.raises(InputError, match="holds no reasoning to any question of the data"):
+        training_examples.load_reasoning(tmp_path, [SPRING, COIN])
+
+
+def without_marks(folder: Path) -> None:
+    store.save_json(folder / "tokenizer.json", {**store.load_json(folder / "tokenizer.json"), "added_tokens": []})
 
 
 def without_chat(folder: Path) -> None:
@@ -203,6 +237,7 @@ def without_chat(folder: Path) -> None:
         (lambda folder: (folder / "tokenizer.json").write_text('{"model": '), "is no JSON"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "is no tokenizer"),
         (without_chat, r"has no token <\|im_start\|>"),
+        (without_marks, r"does not read <\|im_start\|> as one token, but as text"),
         (lambda folder: store.save_json(folder / "tokenizer_config.json", {"chat_template": "[INST]"}), "a chat format without"),
     ],
 )

@@ -1,5 +1,6 @@
 """Runs and records are tied to what made them: the base model, the data, the split, the reasoning; and diverged runs are no good ones."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,10 +14,11 @@ from fakes import make_questions, write_parquet, write_tokenizer
 from safetensors.numpy import load_file, save_file
 from test_commands import QUESTIONS, SUBJECTS, TRAINING, lsa_jax
 
-from lsa_jax import exit_codes
+from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, evaluate, experiment, lora, mmlu, records, snapshot, tiny
+from lsa_jax.lm import checkpoints, evaluate, experiment, lora, mmlu, records, snapshot, tiny, trained_runs
 from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.settings import FinetuneSettings
 
 ZERO_SHOT = ["--shots", "0", "--dtype", "float32", "--quiet"]
 
@@ -123,14 +125,35 @@ def test_a_diverged_run_is_told_and_not_used(
     assert set(records.load_records(tmp_path / "records")["run"]) == {"base"}
 
 
-def test_a_base_that_overflows_has_no_records(model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("method", ["letters", "generation"])
+def test_a_base_that_overflows_has_no_records(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
     path = model / "model.safetensors"
     tensors = load_file(path)
     save_file({name: np.sign(tensor) * np.float32(1e15) if "mlp" in name else tensor for name, tensor in tensors.items()}, path)
-    arguments = ["--model", model, "--data", data, "--out", tmp_path / "records", *QUESTIONS, *ZERO_SHOT]
+    arguments = ["--model", model, "--data", data, "--out", tmp_path / "records", *QUESTIONS, *ZERO_SHOT, "--method", method]
     assert lsa_jax("lm", "evaluate", *arguments) == exit_codes.SOME_RUNS_FAILED
     assert "log-likelihoods that are no finite numbers" in capsys.readouterr().err
     assert not list(tmp_path.glob("records/*"))
+
+
+def test_a_damaged_run_is_no_run(tmp_path: Path) -> None:
+    how, which = dataclasses.asdict(FinetuneSettings()), {"data_seed": 0, "num_training": 1, "num_evaluation": 1, "category_map": "authors"}
+    told = {"model": "a", "questions": "b", "reasoning": "", "finetune": how, "data": which}
+    names = {"training": ["a-0"], "evaluation": ["b-1"]}
+    store.save_json(tmp_path / experiment.SPLITS, names)
+    store.save_json(tmp_path / store.MANIFEST, {"settings": told})
+    assert trained_runs.read_run(tmp_path).splits == names
+    for changes in ({"rank": "4"}, {"rank": -4}, {"epochs": None}, {"dtype": "float8"}, {"more": 1}):
+        store.save_json(tmp_path / store.MANIFEST, {"settings": {**told, "finetune": {**how, **changes}}})
+        with pytest.raises(InputError, match="holds no run; pass a folder that lsa-jax lm finetune wrote"):
+            trained_runs.read_run(tmp_path)
+    store.save_json(tmp_path / store.MANIFEST, {"settings": told})
+    for text in (b"[]", b"{}", b'{"training": null, "evaluation": []}', b"\xff", b"[" * 10**5):
+        (tmp_path / experiment.SPLITS).write_bytes(text)
+        with pytest.raises(InputError, match="holds no run; pass a folder that lsa-jax lm finetune wrote"):
+            trained_runs.read_run(tmp_path)
 
 
 def test_control_tokens_in_questions_are_refused(model: Path, questions: list[mmlu.Question], tmp_path: Path) -> None:

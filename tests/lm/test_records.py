@@ -17,8 +17,8 @@ from lsa_jax.lm.records import ModelLabel, Recipe
 TUNED = ModelLabel("v-0", "v", "zero_shot", 20, 0, 0)
 COLUMNS = (
     "run targets loss step seed data_seed model rank alpha learning_rate training_shots batch_size epochs epoch_steps num_training "
-    "reasoning evaluation_seed domain category subject question shots method format correct unparsed share_A share_B share_C share_D mass "
-    "log_likelihood_A log_likelihood_B log_likelihood_C log_likelihood_D answer"
+    "training_dtype reasoning evaluation_seed domain category subject question shots method format correct unparsed "
+    "share_A share_B share_C share_D mass log_likelihood_A log_likelihood_B log_likelihood_C log_likelihood_D answer"
 )
 
 
@@ -102,10 +102,11 @@ def test_one_flipped_bit_is_damage(tmp_path: Path) -> None:
 
 def test_samples_count_by_their_share() -> None:
     samples = [["A", "A", "B", None], [None, None, None, None]]
-    table = records.sample_records(TUNED, questions(2), samples, [0, 1], shots=5, format="plain")
+    table = records.sample_records(TUNED, questions(2), samples, np.log([[0.2] * 4, [0.1] * 4]), [0, 1], shots=5, format="plain")
     assert list(table.columns) == COLUMNS.split()
     assert table["correct"].tolist() == [0.5, 0.0]
     assert table["unparsed"].tolist() == [0.25, 1.0]
+    np.testing.assert_allclose(table["mass"], [0.8, 0.4])
 
 
 def test_finished_parts_are_used_again_and_damaged_ones_are_not(tmp_path: Path) -> None:
@@ -144,7 +145,9 @@ def test_a_folder_without_records_or_with_two_of_the_same_is_refused(tmp_path: P
         records.load_records(tmp_path)
     for number in range(2):
         records.save_part(tmp_path, {"batch": number}, lambda: scored(TUNED, [True]))
-    with pytest.raises(InputError, match="two evaluations of run 'v-0', step 20, 0 shots"):
+    names = sorted(path.name for path in tmp_path.iterdir())
+    records.save_part(tmp_path, {"batch": 2}, lambda: scored(ModelLabel(), [True]))
+    with pytest.raises(InputError, match=rf"two evaluations of run 'v-0', step 20, 0 shots, .* \({names[0]}, {names[1]}\): use a folder"):
         records.load_records(tmp_path)
 
 

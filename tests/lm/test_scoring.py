@@ -73,6 +73,11 @@ def test_the_order_of_prompts_changes_nothing(model: Qwen2, prompts: list[list[i
     np.testing.assert_allclose(backwards[::-1], forwards, atol=1e-4)
 
 
+def test_a_batch_is_no_larger_than_there_are_prompts(model: Qwen2, prompts: list[list[int]]) -> None:
+    small, large = (scoring.choice_log_likelihoods(model, prompts, CHOICES, batch_size=size) for size in (4, 10**12))
+    np.testing.assert_allclose(large, small, atol=1e-5)
+
+
 def test_one_forward_pass_a_question_and_one_program_a_bucket(model: Qwen2, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[tuple[int, ...]] = []
     rows: list[tuple[int, ...]] = []

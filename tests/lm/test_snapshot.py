@@ -84,6 +84,7 @@ def duplicate(folder: Path) -> None:
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json; pass the folder of a complete"),
     "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON .*copy it again"),
+    "config nested": (lambda folder: (folder / "config.json").write_text("[" * 10**5), "config.json is no JSON .*copy it again"),
     "architecture": (
         change_config(architectures=["LlamaForCausalLM"], model_type="llama"),
         "describes LlamaForCausalLM; only Qwen2ForCausalLM",
