@@ -411,7 +411,7 @@ def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path: Path) -> Non
     grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:200"})
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv[0] = 'lsa-jax'; from lsa_jax.cli import main; main()"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv[0] = 'lsa-jax'; from lsa_jax.__main__ import main; main()"
     )
     command = [sys.executable, "-c", limited, "sweep", str(grid), "--out", str(tmp_path / "out")]
     full = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -468,7 +468,7 @@ def test_dry_run_tells_cells_and_programs_and_writes_nothing(tmp_path: Path, cap
 def test_the_command_spreads_lineages_over_cores(told: dict[str, str], seeds: int, devices: int | None, tmp_path: Path) -> None:
     devices = devices or len(os.sched_getaffinity(0))
     grid = write(tmp_path / "grid.toml", {"seed": f"0:{seeds}", "gradient": "closed_form"})
-    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", "unused", "--dry-run"]
+    command = [sys.executable, "-m", "lsa_jax", "sweep", str(grid), "--out", "unused", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **told})
     assert f"on {devices} cpu device" in done.stdout
 
@@ -498,7 +498,7 @@ with jax.enable_x64(True):
 
 def test_an_interrupted_sweep_ends_after_its_chunk_and_goes_on(tmp_path: Path) -> None:
     grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:4000"})
-    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", str(tmp_path / "out"), "--seed-batch", "10"]
+    command = [sys.executable, "-m", "lsa_jax", "sweep", str(grid), "--out", str(tmp_path / "out"), "--seed-batch", "10"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not list((tmp_path / "out").glob("chunks/*.parquet")):
             time.sleep(0.02)
@@ -514,7 +514,7 @@ def test_an_interrupted_sweep_ends_after_its_chunk_and_goes_on(tmp_path: Path) -
 
 def start(grid: Path, out: Path, *arguments: str, cache: Path) -> subprocess.Popen[str]:
     """Start the command line, in a process group of its own."""
-    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", str(out), "--seed-batch", "4", *arguments]
+    command = [sys.executable, "-m", "lsa_jax", "sweep", str(grid), "--out", str(out), "--seed-batch", "4", *arguments]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
 
