@@ -4,16 +4,16 @@ import contextlib
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from lsa_jax import exit_codes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-AGAIN_SECONDS = 0.05
+LATER_SECONDS = 0.05
+IMPORT = "<frozen importlib._bootstrap>"
+"""What Python calls the file of its own code that imports."""
 
 
 def leave_at_once(code: int = exit_codes.INTERRUPTED) -> None:
@@ -30,37 +30,45 @@ def leave_at_once(code: int = exit_codes.INTERRUPTED) -> None:
 def raised() -> Generator[Callable[[], bool]]:
     """Raise the first signal as a `KeyboardInterrupt`; a second one ends the process.
 
-    Python drops what is raised in a garbage collection, where JAX has code of its own: such an interruption comes again a moment later.
+    What is raised in a garbage collection, where JAX has code of its own, is dropped by Python, and what is raised in the import of a
+    compiled module may crash it: there an alarm raises it again, or a first time, a moment later.
 
     Yields:
         The function that tells whether there was a signal, whatever has become of what was raised.
     """
     heard: list[int] = []
 
-    def hear(number: int, frame: FrameType | None) -> NoReturn:
+    def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
         leave_at_once()
-        raise KeyboardInterrupt
+        wait = _importing(frame)
+        _alarm(LATER_SECONDS if wait else 0.0)
+        if not wait:
+            raise KeyboardInterrupt
 
     def dropped(what: Any) -> None:
-        if not issubclass(what.exc_type, KeyboardInterrupt):
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            _alarm(LATER_SECONDS)
+        else:
             before(what)
-            return
-        signal.signal(signal.SIGINT, hear)
-        threading.Thread(target=again, daemon=True).start()
-
-    def again() -> None:
-        waiting = True
-        while waiting:  # a signal that comes just before a sleep does not end the sleep
-            time.sleep(AGAIN_SECONDS)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(AGAIN_SECONDS)
-            waiting = signal.getsignal(signal.SIGINT) is hear
 
     before, sys.unraisablehook = sys.unraisablehook, dropped
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGALRM):
         signal.signal(number, hear)
     try:
         yield lambda: bool(heard)
     finally:
+        _alarm(0.0)
         sys.unraisablehook = before
+
+
+def _alarm(seconds: float) -> None:
+    """Send an alarm every so many seconds, or none: one that comes just before a sleep does not end it."""
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a frame is one of an import."""
+    while frame is not None and frame.f_code.co_filename != IMPORT:
+        frame = frame.f_back
+    return frame is not None
