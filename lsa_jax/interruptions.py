@@ -15,6 +15,9 @@ LATER_SECONDS = 0.05
 IMPORT = "<frozen importlib._bootstrap>"
 """What Python calls the file of its own code that imports."""
 
+COMMANDS = "lsa_jax.cli"
+"""The module whose functions import what they run: nothing is begun then."""
+
 
 def leave_at_once(code: int = exit_codes.INTERRUPTED) -> None:
     """Let the next signal end the process without a word, as is right where nothing is begun or everything is done.
@@ -31,7 +34,7 @@ def raised() -> Generator[Callable[[], bool]]:
     """Raise the first signal as a `KeyboardInterrupt`; a second one ends the process.
 
     What is raised in a garbage collection, where JAX has code of its own, is dropped by Python, and what is raised in the import of a
-    compiled module may crash it: there an alarm raises it again, or a first time, a moment later.
+    compiled module may crash it: there an alarm raises it again, or a first time, a moment later. While a command is imported it just ends.
 
     Yields:
         The function that tells whether there was a signal, whatever has become of what was raised.
@@ -41,9 +44,11 @@ def raised() -> Generator[Callable[[], bool]]:
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
         leave_at_once()
-        wait = _importing(frame)
-        _alarm(LATER_SECONDS if wait else 0.0)
-        if not wait:
+        importer = _importer(frame)
+        if importer == COMMANDS:
+            os._exit(exit_codes.INTERRUPTED)
+        _alarm(LATER_SECONDS if importer else 0.0)
+        if not importer:
             raise KeyboardInterrupt
 
     def dropped(what: Any) -> None:
@@ -67,8 +72,12 @@ def _alarm(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
 
-def _importing(frame: FrameType | None) -> bool:
-    """Whether a frame is one of an import."""
-    while frame is not None and frame.f_code.co_filename != IMPORT:
+def _importer(frame: FrameType | None) -> str | None:
+    """The module that asked for the import, of several inside each other the outermost, in which a frame is."""
+    found, inside = None, False
+    while frame is not None:
+        if inside and frame.f_code.co_filename != IMPORT:
+            found = str(frame.f_globals.get("__name__"))
+        inside = frame.f_code.co_filename == IMPORT
         frame = frame.f_back
-    return frame is not None
+    return found

@@ -59,6 +59,12 @@ def test_an_interruption_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "whole\n", "")
 
 
+def test_an_interruption_ends_the_imports_of_a_command_at_once(tmp_path: Path) -> None:
+    (tmp_path / "compiled.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n")
+    done = run(tmp_path, "-c", COMMAND.format(work="exec('import compiled', vars(cli))"))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_an_interruption_ends_the_imports_of_the_command_line_without_a_word(tmp_path: Path) -> None:
     (tmp_path / "cyclopts.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n")
     done = run(tmp_path, "-m", "lsa_jax", "--help")
