@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import chunks, extension, orders
+from lsa_jax.sweeps import chunks, estimate, extension, orders
 from lsa_jax.sweeps import spec as specs
 from lsa_jax.sweeps.chunks import Tally
 from lsa_jax.sweeps.crew import Crew
@@ -117,7 +117,7 @@ def run_sweep(
 def _run(local: Worker, crew: Crew, share: Share, report: Report) -> Progress:
     """Find what is left to do of a share, and have it done."""
     groups, folder = local.groups, local.folder
-    parts = [share.of(len(group.lineages)) for group in groups]
+    parts = share.of([(len(group.lineages), estimate.seconds(group, local.spec, "cpu", 1) / len(group.lineages)) for group in groups])
     progress = Progress(total=sum((last - first) * len(group.cells) for group, (first, last) in zip(groups, parts, strict=True)))
     devices = crew.first_devices()
     if devices is None:
