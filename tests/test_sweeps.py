@@ -1,6 +1,7 @@
 """Sweeps as they run: shared programs, any device count, resumed from whatever is on disk, nothing lost and nothing twice."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -18,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import lsa_jax as lsa
-from lsa_jax import cli, commands, evaluation, experiment, regimes
+from lsa_jax import cli, commands, evaluation, experiment, regimes, store
 from lsa_jax.setting import Setting
-from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, records, results, spec
+from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, records, results, spec, worker
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.processes import Share
 from lsa_jax.targets import command
@@ -334,6 +335,43 @@ def test_another_sweep_and_other_files_are_refused(whole: Path, tmp_path: Path) 
         lsa.run_sweep(TINY, tmp_path)
     with pytest.raises(ValueError, match="is not the folder of a sweep"):
         lsa.load(tmp_path)
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    "no spec": {"spec": {}},
+    "a spec that is a list": {"spec": [1]},
+    "another floating type": {"spec": {**spec.read(CLOSED).as_dict(), "dtype": "float32"}},
+    "no number of cells": {"cells": None},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_manifest_is_refused(edit: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.claim(spec.read(CLOSED), 24)
+    store.save_json(tmp_path / "sweep.json", {**folder.manifest(), **EDITS[edit]})
+    for use in (commands.status, lsa.load, lambda out: lsa.run_sweep(CLOSED, out), lambda out: lsa.run_sweep(CLOSED, out, extend=True)):
+        with pytest.raises(ValueError, match=r"sweep.json was edited or damaged: remove it and run the sweep again"):
+            use(tmp_path)
+
+
+def test_notes_on_failures_that_cannot_be_read_are_told_and_others_passed_over(tmp_path: Path) -> None:
+    folder, chunk = Folder(tmp_path), records.Chunk(0, 0, 4)
+    folder.failed.mkdir()
+    (folder.failed / "mine.json").write_text("{")
+    folder.note_failure(chunk, RuntimeError("no"))
+    assert folder.failures() == {chunk: "RuntimeError: no"}
+    (folder.failed / f"{chunk.name}.json").write_text("{")
+    assert folder.failures() == {chunk: f"{folder.failed / chunk.name}.json cannot be read"}
+    folder.clear_failures([chunk])
+    assert folder.failures() == {}
+    assert (folder.failed / "mine.json").exists()
+
+
+def test_a_batch_has_no_more_lineages_than_its_group() -> None:
+    read = spec.read({**CLOSED, "seed": "0:5", "noise_std": 0.1})
+    local = worker.Worker(read, Folder(Path("unused")), 10**12, save_params=False, device="default")
+    assert local.size(local.groups[0], 3, worker.Devices("cpu", 2, math.inf)) == 6
 
 
 def test_a_sweep_whose_manifest_was_lost_goes_on_and_no_other_takes_its_folder(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Worker:
             A multiple of the number of devices.
         """
         if self.seed_batch is not None:
-            return -(-self.seed_batch // devices.count) * devices.count
+            return -(-min(self.seed_batch, len(group.lineages)) // devices.count) * devices.count
         return estimate.batch_size(group, self.spec, lineages, devices.platform, devices.count, devices.memory)
 
     def compute(self, chunk: Chunk, size: int) -> Tally:
