@@ -5,7 +5,23 @@ from pathlib import Path
 
 import cyclopts
 
-from benchmarks import curves, depth, devices, figure, fronts, pools, prediction, risk, samplers, seeds, startup, storage, sweeps, training
+from benchmarks import (
+    curves,
+    depth,
+    devices,
+    executors,
+    figure,
+    fronts,
+    pools,
+    prediction,
+    risk,
+    samplers,
+    seeds,
+    startup,
+    storage,
+    sweeps,
+    training,
+)
 from lsa_jax import store
 
 CASES = {
@@ -24,6 +40,7 @@ CASES = {
     "published_figure": figure.published_figure,
     "sweep_throughput": sweeps.sweep_throughput,
     "sweep_overhead": storage.sweep_overhead,
+    "executors": executors.executors,
     "devices": devices.devices,
     "cold_start": startup.cold_start,
 }

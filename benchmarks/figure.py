@@ -92,4 +92,4 @@ def _fresh_process() -> None:
         grid = Path(folder) / "grid.toml"
         grid.write_text(f"seed = 0\nsteps = {STEPS}\nevaluation_shots = {EVALUATED.tolist()}\n")
         arguments = ["sweep", str(grid), "--out", f"{folder}/out"]
-        subprocess.run([sys.executable, "-m", "lsa_jax.cli", *arguments], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "lsa_jax", *arguments], check=True, capture_output=True)

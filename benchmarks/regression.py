@@ -11,7 +11,10 @@ import cyclopts
 TOLERANCE = 0.25
 """A ratio has fallen when the whole of its interval lies below the baseline's by more than this part of it."""
 
-RATIOS = ("speedup", "speedup_against_strongest", "share_of_limit", "share_of_matrix_product_rate", "share_of_bare_programs")
+RATIOS = (
+    *("speedup", "speedup_against_strongest", "speedup_by_second_worker"),
+    *("share_of_limit", "share_of_matrix_product_rate", "share_of_bare_programs"),
+)
 
 
 def main(new: Path, baseline: Path) -> None:

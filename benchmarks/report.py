@@ -16,6 +16,10 @@ RATIOS = {
     "speedup_in_processor_time": "times less processor time than the first on one thread",
     "share_of_matrix_product_rate": "of the rate of matrix products of that size",
     "share_of_bare_programs": "of the throughput of the bare programs",
+    "time_against_in_process": "times the time in process",
+    "processor_time_against_in_process": "times the processor time in process",
+    "speedup_by_second_worker": "times as fast as one worker",
+    "time_against_new_seeds": "times the time of as many seeds in a folder of their own",
     "time_at_a_million_shots_against_ten": "times the time at 10 shots",
 }
 

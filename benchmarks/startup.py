@@ -19,8 +19,8 @@ COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import jax": ["-c", "import jax"],
     "import lsa_jax": ["-c", "import lsa_jax"],
-    "lsa-jax --help": ["-m", "lsa_jax.cli", "--help"],
-    "lsa-jax sweep --dry-run": ["-m", "lsa_jax.cli", "sweep", str(EXPERIMENT), "--out", "unused", "--dry-run"],
+    "lsa-jax --help": ["-m", "lsa_jax", "--help"],
+    "lsa-jax sweep --dry-run": ["-m", "lsa_jax", "sweep", str(EXPERIMENT), "--out", "unused", "--dry-run"],
     "first exact risk": ["-c", FIRST_RISK],
 }
 

@@ -45,7 +45,7 @@ def _experiment() -> dict[str, Any]:
     """The command line on `experiments/dimension.toml` from start to end, on all cores, compiling included."""
     with TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(EXPERIMENT), "--out", folder]
+        command = [sys.executable, "-m", "lsa_jax", "sweep", str(EXPERIMENT), "--out", folder]
         subprocess.run(command, check=True, capture_output=True)
         cells = sum(group.num_cells for group in plan.plan(spec.read(EXPERIMENT)))
         return {"name": "experiments/dimension.toml", "cells": cells, "seconds": time.perf_counter() - begun}

@@ -1,18 +1,15 @@
 """The command line: thin, and quick to answer for help."""
 
 import io
-import os
-import signal
 import sys
 import warnings
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import cyclopts
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
-from lsa_jax import exit_codes
+from lsa_jax import exit_codes, interruptions
 from lsa_jax.claims.settings import Settings as VerifySettings
 from lsa_jax.errors import InputError
 from lsa_jax.flags import Whole
@@ -213,7 +210,7 @@ def sweep(
         shard: I/N, the part to work on; by default from the SLURM job array or the rank in srun, mpirun or a TPU pod, else all.
         scheduler: tcp://HOST:PORT of a Dask scheduler, whose workers train instead of this process (extra cluster).
         save_params: Also keep the trained parameters and training losses.
-        trained: Folder of a sweep with the same axes that kept its parameters: measure its models as this spec says, and train none.
+        trained: Folder of a sweep that kept its parameters, with these lineages and perhaps more: measure its models, and train none.
         device: Platform to run on: default, cpu, gpu or tpu.
 
     Returns:
@@ -337,27 +334,32 @@ def main() -> NoReturn:
 
     What fails that should not ends it with one line too, or with `--traceback` anywhere on the line, with the traceback.
     """
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     warnings.showwarning = _warn  # ty: ignore[invalid-assignment]
     arguments = [argument for argument in sys.argv[1:] if argument != TRACEBACK]
-    try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except (cyclopts.CycloptsError, InputError, OSError) as error:
-        print(f"lsa-jax: {_one_line(error)}", file=sys.stderr)
-        code = exit_codes.BAD_INPUT
-    except KeyboardInterrupt:
-        code = exit_codes.INTERRUPTED
-    except Exception as error:
-        if TRACEBACK in sys.argv:
-            raise
-        print(f"lsa-jax: {type(error).__name__}: {_one_line(error)} (a fault of lsa-jax: {TRACEBACK} shows where)", file=sys.stderr)
-        code = exit_codes.INTERNAL_ERROR
+    with interruptions.raised() as interrupted:
+        try:
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or exit_codes.DONE
+        except (cyclopts.CycloptsError, InputError, OSError) as error:
+            print(f"lsa-jax: {_one_line(error)}", file=sys.stderr)
+            code = exit_codes.BAD_INPUT
+        except KeyboardInterrupt:
+            code = exit_codes.INTERRUPTED
+        except Exception as error:
+            code = exit_codes.INTERRUPTED if interrupted() else _internal_error(error)
     sys.stdout.flush()
-    raise SystemExit(code or exit_codes.DONE)
+    interruptions.leave_at_once(code)
+    raise SystemExit(code)
+
+
+def _internal_error(error: Exception) -> int:
+    """Say what failed that should not, or raise it where the traceback was asked for; the exit code."""
+    if TRACEBACK in sys.argv:
+        raise error
+    print(f"lsa-jax: {type(error).__name__}: {_one_line(error)} (a fault of lsa-jax: {TRACEBACK} shows where)", file=sys.stderr)
+    return exit_codes.INTERNAL_ERROR
 
 
 def _one_line(error: BaseException) -> str:
@@ -368,13 +370,6 @@ def _one_line(error: BaseException) -> str:
 def _warn(message: Warning | str, *_: object) -> None:
     """Show a warning on one line."""
     print(f"lsa-jax: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Stop at the next safe point; a second signal stops at once."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(exit_codes.INTERRUPTED))
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(exit_codes.INTERRUPTED))
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -158,6 +158,8 @@ def parse(text: str, dim: int) -> tuple[str, Any]:
                 raise InputError(f"covariance is not positive definite: {text!r} has an entry that is not above 0")
             return name, spectrum
         case "rotated":
+            if rest.partition(":")[0] == name:
+                raise InputError(f"covariance is {text[:40]!r}; it can be rotated once")
             parse(rest, dim)
             return name, rest
         case _:

@@ -227,6 +227,10 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: lsa.covariances.from_text("power_law:a", 3),
         "power_law exponent is 'a'; it must be a number",
     ),
+    "rotated again": (
+        lambda: lsa.covariances.from_text("rotated:" * 1000 + "isotropic", 3),
+        "covariance is 'rotated:.*; it can be rotated once",
+    ),
     "eigenvalue zero": (lambda: lsa.covariances.diagonal(np.array([1.0, 0.0])), "covariance is not positive definite"),
     "training on covariates of two variances": (
         lambda: dynamics.largest_rate(lsa.LinearRegression(covariance=np.diag([1.0, 2.0, 1.0]), noise_std=0.1), 1.0, 8),

@@ -23,7 +23,7 @@ REGIMES = ["pretrained", "full", "value", "value_auxiliary"]
 
 def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
-    command_line = [sys.executable, "-m", "lsa_jax.cli", *map(str, arguments)]
+    command_line = [sys.executable, "-m", "lsa_jax", *map(str, arguments)]
     return subprocess.run(command_line, capture_output=True, text=True, cwd=cwd, check=False)
 
 
@@ -193,9 +193,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_where_it_stopped(number: int, tmp_path: Path) -> None:
     flags = ["--seeds", "130", *FLAGS[2:-2], "--simulation-prompts", "200", "--no-figure", "--quiet"]
     out = tmp_path / "x"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lsa_jax.cli", "reproduce", *flags, "--out", str(out)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-m", "lsa_jax", "reproduce", *flags, "--out", str(out)], stderr=subprocess.PIPE, text=True)
     while not list(out.glob(f"{run.SWEEP}/chunks/*.parquet")):
         assert process.poll() is None
         time.sleep(0.02)

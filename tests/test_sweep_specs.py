@@ -200,11 +200,30 @@ def test_cells_that_points_share_are_there_once() -> None:
     assert [list(group.lineages["seed"]) for group in groups] == [[0], [1, 2], [3, 4]]
 
 
-def test_shares_cover_everything_once() -> None:
-    for total in (0, 1, 7, 100):
-        for count in (1, 3, 8):
-            parts = [Share(index, count).of(total) for index in range(count)]
-            assert [number for first, last in parts for number in range(first, last)] == list(range(total))
+CUTS: dict[str, tuple[list[tuple[int, float]], int, float]] = {
+    "many small groups": ([(1, 1.0)] * 100, 8, 1.05),
+    "groups of unequal cost": ([(100, 3.0 * dim) for dim in range(1, 20)], 16, 1.02),
+    "few groups of growing cost": ([(512, 4.0), (512, 9.0), (512, 20.0), (512, 40.0), (512, 100.0)], 16, 1.02),
+    "nothing": ([], 3, 1.0),
+    "fewer of one kind than shares": ([(7, 1.0)], 8, 8 / 7),
+    "more shares than things": ([(2, 1.0), (1, 5.0)], 8, 8 * 5.0 / 7.0),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_shares_cost_the_same_and_have_each_thing_once(name: str) -> None:
+    groups, count, largest = CUTS[name]
+    parts = [Share(index, count).of(groups) for index in range(count)]
+    for number, (things, _) in enumerate(groups):
+        held = [place for part in parts for place in range(*part[number])]
+        assert held == list(range(things))
+    costs = [sum((last - first) * cost for (first, last), (_, cost) in zip(part, groups, strict=True)) for part in parts]
+    assert max(costs) <= largest * sum(costs) / count
+    programs = sum(first < last for part in parts for first, last in part)
+    assert programs <= len(groups) + count - 1
+
+
+def test_parts_of_a_part_are_parts_of_the_whole() -> None:
     assert Share(1, 2).within(Share(2, 3)) == Share(5, 6)
 
 

@@ -1,6 +1,7 @@
 """Sweeps as they run: shared programs, any device count, resumed from whatever is on disk, nothing lost and nothing twice."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -18,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import lsa_jax as lsa
-from lsa_jax import cli, commands, evaluation, experiment, regimes
+from lsa_jax import cli, commands, evaluation, experiment, regimes, store
 from lsa_jax.setting import Setting
-from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, records, results, spec
+from lsa_jax.sweeps import chunks, compiled, estimate, plan, processes, records, results, spec, worker
 from lsa_jax.sweeps.folder import Folder
 from lsa_jax.sweeps.processes import Share
 from lsa_jax.targets import command
@@ -336,6 +337,43 @@ def test_another_sweep_and_other_files_are_refused(whole: Path, tmp_path: Path) 
         lsa.load(tmp_path)
 
 
+EDITS: dict[str, dict[str, Any]] = {
+    "no spec": {"spec": {}},
+    "a spec that is a list": {"spec": [1]},
+    "another floating type": {"spec": {**spec.read(CLOSED).as_dict(), "dtype": "float32"}},
+    "no number of cells": {"cells": None},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_manifest_is_refused(edit: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.claim(spec.read(CLOSED), 24)
+    store.save_json(tmp_path / "sweep.json", {**folder.manifest(), **EDITS[edit]})
+    for use in (commands.status, lsa.load, lambda out: lsa.run_sweep(CLOSED, out), lambda out: lsa.run_sweep(CLOSED, out, extend=True)):
+        with pytest.raises(ValueError, match=r"sweep.json was edited or damaged: remove it and run the sweep again"):
+            use(tmp_path)
+
+
+def test_notes_on_failures_that_cannot_be_read_are_told_and_others_passed_over(tmp_path: Path) -> None:
+    folder, chunk = Folder(tmp_path), records.Chunk(0, 0, 4)
+    folder.failed.mkdir()
+    (folder.failed / "mine.json").write_text("{")
+    folder.note_failure(chunk, RuntimeError("no"))
+    assert folder.failures() == {chunk: "RuntimeError: no"}
+    (folder.failed / f"{chunk.name}.json").write_text("{")
+    assert folder.failures() == {chunk: f"{folder.failed / chunk.name}.json cannot be read"}
+    folder.clear_failures([chunk])
+    assert folder.failures() == {}
+    assert (folder.failed / "mine.json").exists()
+
+
+def test_a_batch_has_no_more_lineages_than_its_group() -> None:
+    read = spec.read({**CLOSED, "seed": "0:5", "noise_std": 0.1})
+    local = worker.Worker(read, Folder(Path("unused")), 10**12, save_params=False, device="default")
+    assert local.size(local.groups[0], 3, worker.Devices("cpu", 2, math.inf)) == 6
+
+
 def test_a_sweep_whose_manifest_was_lost_goes_on_and_no_other_takes_its_folder(tmp_path: Path) -> None:
     lsa.run_sweep(CLOSED, tmp_path / "out")
     before = values(tmp_path / "out")
@@ -411,7 +449,7 @@ def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path: Path) -> Non
     grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:200"})
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv[0] = 'lsa-jax'; from lsa_jax.cli import main; main()"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv[0] = 'lsa-jax'; from lsa_jax.__main__ import main; main()"
     )
     command = [sys.executable, "-c", limited, "sweep", str(grid), "--out", str(tmp_path / "out")]
     full = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -468,7 +506,7 @@ def test_dry_run_tells_cells_and_programs_and_writes_nothing(tmp_path: Path, cap
 def test_the_command_spreads_lineages_over_cores(told: dict[str, str], seeds: int, devices: int | None, tmp_path: Path) -> None:
     devices = devices or len(os.sched_getaffinity(0))
     grid = write(tmp_path / "grid.toml", {"seed": f"0:{seeds}", "gradient": "closed_form"})
-    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", "unused", "--dry-run"]
+    command = [sys.executable, "-m", "lsa_jax", "sweep", str(grid), "--out", "unused", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **told})
     assert f"on {devices} cpu device" in done.stdout
 
@@ -498,7 +536,7 @@ with jax.enable_x64(True):
 
 def test_an_interrupted_sweep_ends_after_its_chunk_and_goes_on(tmp_path: Path) -> None:
     grid = write(tmp_path / "grid.toml", {**CLOSED, "seed": "0:4000"})
-    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", str(tmp_path / "out"), "--seed-batch", "10"]
+    command = [sys.executable, "-m", "lsa_jax", "sweep", str(grid), "--out", str(tmp_path / "out"), "--seed-batch", "10"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not list((tmp_path / "out").glob("chunks/*.parquet")):
             time.sleep(0.02)
@@ -514,7 +552,7 @@ def test_an_interrupted_sweep_ends_after_its_chunk_and_goes_on(tmp_path: Path) -
 
 def start(grid: Path, out: Path, *arguments: str, cache: Path) -> subprocess.Popen[str]:
     """Start the command line, in a process group of its own."""
-    command = [sys.executable, "-m", "lsa_jax.cli", "sweep", str(grid), "--out", str(out), "--seed-batch", "4", *arguments]
+    command = [sys.executable, "-m", "lsa_jax", "sweep", str(grid), "--out", str(out), "--seed-batch", "4", *arguments]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
 

@@ -1,6 +1,8 @@
 """Programs for hardware that is not there: what is read from a compiled text, what is counted by hand, and what a compiler says."""
 
+import dataclasses
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,7 +118,7 @@ def test_what_cannot_be_compiled_for_is_refused_in_one_line(
     (tmp_path / "grid.toml").write_text("dim = 2\n")
     monkeypatch.setattr(topology, "PACKAGES", {"tpu": ("no_such_compiler",), "cuda": ("no_such_compiler",)})
     monkeypatch.setattr(sys, "argv", ["lsa-jax", "sweep", str(tmp_path / "grid.toml"), *flags])
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     errors = capsys.readouterr().err
@@ -182,6 +184,21 @@ def test_training_on_sampled_prompts_compiles_for_a_tpu_that_is_not_here() -> No
 
 
 @pytest.mark.target
-def test_a_batch_that_is_said_to_fit_takes_no_more_than_is_offered() -> None:
-    few, many = (next(compiled_for("v5e:2x2", {**GRID, "regime": "pretrained"}, lineages)) for lineages in (4096, 8192))
-    assert few.lineages < few.largest(float(many.bytes)) <= many.lineages
+def test_the_largest_batch_is_known_to_a_tenth_without_compiling_for_it() -> None:
+    grid = {**GRID, "regime": "pretrained"}
+    few, many = (next(compiled_for("v5e:2x2", grid, lineages)) for lineages in (128, 16384))
+    assert few.other
+    assert few.lineages < few.other[0] < many.lineages / 2
+    assert few.largest(float(many.bytes)) == pytest.approx(many.lineages, rel=0.1)
+
+
+def test_the_largest_batch_is_on_the_line_through_what_was_compiled() -> None:
+    class Memory:
+        temp_size_in_bytes, argument_size_in_bytes, output_size_in_bytes, alias_size_in_bytes = 1000, 0, 0, 0
+
+    one = programs.Built("", None, lineages=10, seconds=0.0, memory=Memory())
+    assert one.largest(3000.0) == 30
+    assert dataclasses.replace(one, other=(20, 1500)).largest(3000.0) == 50
+    assert dataclasses.replace(one, other=(5, 750)).largest(3000.0) == 50
+    assert dataclasses.replace(one, other=(11, 1000)).largest(3000.0) == 30
+    assert dataclasses.replace(one, memory=None).largest(3000.0) == 0

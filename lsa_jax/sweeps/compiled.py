@@ -165,7 +165,8 @@ class Programs:
             Each of them.
         """
         whole, split = (NamedSharding(self.static.mesh, place) for place in (program.WHOLE, program.SPLIT))
-        laws, grid, traced = _shapes(self.laws, whole), _shapes(self.grid, whole), _shapes(self.traced(0, 1, size), split)
+        laws, grid = _shapes(self.laws, whole), _shapes(self.grid, whole)
+        traced = {name: jax.ShapeDtypeStruct((size,), knob.dtype, sharding=split) for name, knob in self.traced(0, 1, 1).items()}
         trained: dict[str, Any] = {}
         for branch in self.group.trainings:
             regime = self.group.family.by_name[branch.regime]

@@ -35,11 +35,27 @@ def effective(folder: Folder, spec: Spec, *, extend: bool) -> Spec:
         return spec
     if folder.manifest()["digest"] == spec.digest:
         return spec
+    return grown(folder, sweep_of(folder, spec.objects), spec)
+
+
+def sweep_of(folder: Folder, objects: Mapping[str, Any]) -> Spec:
+    """Return the sweep of a folder.
+
+    Args:
+        folder: the folder.
+        objects: the laws, models and terms of one's own, of which the folder has the names alone.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        ValueError: if the folder is not a sweep's, or one of the objects is missing.
+    """
+    told = folder.manifest()["spec"]
     try:
-        found = stored_spec.restored(told, spec.objects)
+        return stored_spec.restored(told, objects)
     except InputError as error:
-        raise InputError(f"{folder.out} cannot be extended ({error}): name what it holds of one's own in the spec too") from None
-    return grown(folder, found, spec)
+        raise InputError(f"the sweep in {folder.out} cannot be read ({error}): name what it holds of one's own in the spec too") from None
 
 
 def grown(folder: Folder, found: Spec, asked: Spec) -> Spec:
@@ -111,6 +127,20 @@ def _require_alike(folder: Folder, found: Spec, asked: Spec) -> None:
                 f"{name} is {there.get(name)} in {folder.out} and {here.get(name)} in the spec; only axes, points and regimes can grow: "
                 "choose another --out"
             )
+    require_same_regimes(folder, found, asked)
+
+
+def require_same_regimes(folder: Folder, found: Spec, asked: Spec) -> None:
+    """Refuse a sweep that calls another regime by the name of one that a folder has.
+
+    Args:
+        folder: the folder.
+        found: its sweep.
+        asked: the other sweep.
+
+    Raises:
+        ValueError: if so.
+    """
     known = {regime.name: regime.described() for one in found.history for regime in one.family.regimes}
     for regime in asked.family.regimes:
         if known.get(regime.name, regime.described()) != regime.described():

@@ -15,7 +15,7 @@ from lsa_jax.sweeps import records, stored_spec
 from lsa_jax.sweeps.chunks import Rows, counts, disjoint
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.records import Chunk
-from lsa_jax.sweeps.spec import Spec
+from lsa_jax.sweeps.spec import Spec, digest_of
 
 MANIFEST = "sweep.json"
 STALE_SECONDS = 3600.0
@@ -131,6 +131,10 @@ class Folder:
         if found[0] not in records.READABLE:
             newest = records.READABLE[-1]
             raise InputError(f"{self.out} has record format {found[0]}, this version reads {newest}: use the version that wrote it")
+        if found[0] == records.FORMAT and not _untouched(content):
+            raise InputError(
+                f"{self.out / MANIFEST} was edited or damaged: remove it and run the sweep again, which goes on from its finished chunks"
+            )
         return content
 
     def _write(self, spec: Spec, cells: int, *, replace: bool = False) -> None:
@@ -168,9 +172,10 @@ class Folder:
         """Return the failed chunks and their errors."""
         found = {}
         for path in sorted(self.failed.glob("*.json")):
+            chunk = Chunk.of(path)
             with contextlib.suppress(FileNotFoundError):  # another process tries it again
-                note = store.load_json(path)
-                found[Chunk(*note["lineages"])] = note["error"]
+                if chunk is not None:
+                    found[chunk] = _error_of(path)
         return found
 
     def clear_failures(self, chunks: Iterable[Chunk]) -> None:
@@ -218,6 +223,20 @@ def remaining(group: Group, done: list[Chunk], first: int, last: int) -> list[Ch
     if reached < last:
         gaps.append(Chunk(group.number, reached, last))
     return [gap for gap in gaps if gap.first < gap.last]
+
+
+def _untouched(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is as it was written, by the hash that it holds."""
+    told = manifest["spec"]
+    return isinstance(manifest.get("cells"), int) and isinstance(told, dict) and digest_of(told) == manifest["digest"]
+
+
+def _error_of(note: Path) -> str:
+    """What a note on a failed chunk says."""
+    try:
+        return str(store.load_json(note)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{note} cannot be read"
 
 
 def _difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

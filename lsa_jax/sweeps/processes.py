@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ SHARD = re.compile(r"(\d+)/(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Part `index` of `count` equal parts, counted from 0."""
+    """Part `index` of `count` parts that cost about the same, counted from 0."""
 
     index: int = 0
     count: int = 1
@@ -37,9 +38,26 @@ class Share:
         if not 0 <= self.index < self.count:
             raise InputError(f"shard is {self.index}/{self.count}; it must be I/N with I from 0 to N - 1")
 
-    def of(self, total: int) -> tuple[int, int]:
-        """Return where this part of `total` things begins and ends."""
-        return total * self.index // self.count, total * (self.index + 1) // self.count
+    def of(self, groups: Sequence[tuple[int, float]]) -> list[tuple[int, int]]:
+        """Return where this part begins and ends in each of several groups, which are cut as if they stood in one line.
+
+        Args:
+            groups: how many things there are in each, and what one of them costs, above 0.
+
+        Returns:
+            The first one and the one after the last, by group.
+
+        Example:
+            >>> [Share(index, 3).of([(4, 1.0), (1, 4.0), (1, 4.0)]) for index in range(3)]
+            [[(0, 4), (0, 0), (0, 0)], [(4, 4), (0, 1), (0, 0)], [(4, 4), (1, 1), (0, 1)]]
+        """
+        starts = list(itertools.accumulate((count * cost for count, cost in groups), initial=0.0))
+        edges = [starts[-1] * index / self.count for index in (self.index, self.index + 1)]
+
+        def before(edge: float, start: float, count: int, cost: float) -> int:
+            return min(max(math.ceil((edge - start) / cost - 0.5), 0), count)
+
+        return [(before(edges[0], start, *group), before(edges[1], start, *group)) for start, group in zip(starts, groups, strict=False)]
 
     def within(self, outer: "Share") -> "Share":
         """Return this part of a part."""

@@ -28,7 +28,7 @@ READABLE = (1, 2)
 EXACT = ("risk", "optimum_risk")
 METRICS = (*EXACT, "simulated_risk", "standard_error")
 FORMAT_KEY, DIGEST_KEY, ROWS_KEY, COUNTS_KEY = b"lsa_jax.format", b"lsa_jax.spec", b"lsa_jax.rows_per_lineage", b"lsa_jax.counts"
-NAME = re.compile(r"group-(\d+)-lineages-(\d+)-(\d+)(?:-([0-9a-f]{8}))?\.(?:parquet|npz)")
+NAME = re.compile(r"group-(\d+)-lineages-(\d+)-(\d+)(?:-([0-9a-f]{8}))?\.(?:parquet|npz|json)")
 
 
 @dataclasses.dataclass(frozen=True, order=True)

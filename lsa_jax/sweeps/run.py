@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lsa_jax.errors import InputError
-from lsa_jax.sweeps import chunks, extension, orders, saved
+from lsa_jax.sweeps import chunks, estimate, extension, orders
 from lsa_jax.sweeps import spec as specs
 from lsa_jax.sweeps.chunks import Tally
 from lsa_jax.sweeps.crew import Crew
@@ -75,8 +75,8 @@ def run_sweep(
         save_params: keep trained parameters too, as `params/CHUNK.npz`.
         device: platform to run on.
         extend: let the folder grow by what of the spec it does not hold; what it holds beside that is kept.
-        trained: folder of a sweep that trained the same models and kept them (`save_params`): they are measured as this spec says, and
-            none is trained.
+        trained: folder of a sweep that trained these models, and maybe others, and kept them (`save_params`): they are measured as this
+            spec says, and none is trained.
         report: told of progress after each chunk.
         stop: asked now and then whether to end early.
 
@@ -102,8 +102,8 @@ def run_sweep(
     folder = Folder(Path(out).expanduser())
     models = None if trained is None else Path(trained).expanduser()
     local = Worker(extension.effective(folder, read, extend=extend), folder, seed_batch, save_params, device, models)
-    if models is not None:
-        saved.require(Folder(models), local.spec, local.groups)
+    if local.kept is not None:
+        local.kept.require(local.groups)
     with contextlib.ExitStack() as stack:
         if executor is None:
             crew = Crew(stack.enter_context(concurrent.futures.ThreadPoolExecutor(1)), lambda: local.devices, local.compute, stop)
@@ -117,7 +117,7 @@ def run_sweep(
 def _run(local: Worker, crew: Crew, share: Share, report: Report) -> Progress:
     """Find what is left to do of a share, and have it done."""
     groups, folder = local.groups, local.folder
-    parts = [share.of(len(group.lineages)) for group in groups]
+    parts = share.of([(len(group.lineages), estimate.seconds(group, local.spec, "cpu", 1) / len(group.lineages)) for group in groups])
     progress = Progress(total=sum((last - first) * len(group.cells) for group, (first, last) in zip(groups, parts, strict=True)))
     devices = crew.first_devices()
     if devices is None:

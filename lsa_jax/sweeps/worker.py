@@ -16,6 +16,7 @@ from lsa_jax.sweeps import plan as planning
 from lsa_jax.sweeps.chunks import Tally
 from lsa_jax.sweeps.compiled import Outcome, Programs, programs_of
 from lsa_jax.sweeps.folder import Folder
+from lsa_jax.sweeps.kept import Kept
 from lsa_jax.sweeps.plan import Group
 from lsa_jax.sweeps.records import Chunk
 from lsa_jax.sweeps.spec import Spec
@@ -65,6 +66,11 @@ class Worker:
         return planning.plan(self.spec)
 
     @functools.cached_property
+    def kept(self) -> Kept | None:
+        """The trained models of the other sweep."""
+        return None if self.trained is None else Kept.of(Folder(self.trained), self.spec)
+
+    @functools.cached_property
     def programs(self) -> list[Programs]:
         """The programs of each group on this process's devices."""
         with arithmetic(self.spec):
@@ -96,7 +102,7 @@ class Worker:
             A multiple of the number of devices.
         """
         if self.seed_batch is not None:
-            return -(-self.seed_batch // devices.count) * devices.count
+            return -(-min(self.seed_batch, len(group.lineages)) // devices.count) * devices.count
         return estimate.batch_size(group, self.spec, lineages, devices.platform, devices.count, devices.memory)
 
     def compute(self, chunk: Chunk, size: int) -> Tally:
@@ -136,7 +142,7 @@ class Worker:
 
     def _given(self, group: Group, part: Chunk, size: int) -> dict[Branch, Trained] | None:
         """The trained models of a batch where another sweep has kept them."""
-        return None if self.trained is None else saved.load(Folder(self.trained), group, part.first, part.last, size)
+        return None if self.kept is None else self.kept.load(group, part.first, part.last, size)
 
     def _fits(self, programs: Programs, size: int) -> int:
         """As many lineages at once as this, or as fit the memory of the compiled programs."""

@@ -18,6 +18,9 @@ from lsa_jax.targets.counts import NOTHING, Counts, collectives, heaviest_loop
 OPTIONS: Mapping[str, dict[str, Any]] = {"tpu": {}, "cuda": {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}}
 """What the compiler is told: one without a GPU cannot try which of several kernels is the fastest."""
 
+LINEAR, APART = 4096, 4
+"""Lineages on a device from which on memory grows evenly, and how many times as many or as few are compiled for beside those asked for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Built:
@@ -29,6 +32,7 @@ class Built:
         lineages: lineages on each device.
         seconds: seconds that compiling took.
         memory: what the compiler says of its memory; None where it did not compile.
+        other: lineages and bytes on each device of the same program at another batch size; None where only one was compiled.
         step: what each device does in a training step of its lineages.
         talks: operations in which devices talk to each other.
         error: why it did not compile.
@@ -39,6 +43,7 @@ class Built:
     lineages: int
     seconds: float
     memory: Any = None
+    other: tuple[int, int] | None = None
     step: Counts = NOTHING
     talks: tuple[str, ...] = ()
     error: str = ""
@@ -49,7 +54,7 @@ class Built:
         return 0 if self.memory is None else bytes_taken(self.memory)
 
     def largest(self, offered: float) -> int:
-        """Return how many lineages a device takes at once, in proportion to what it takes for those it was compiled for.
+        """Return how many lineages a device takes at once, on the line through the batch sizes that were compiled, or else in proportion.
 
         Args:
             offered: bytes that the program may take.
@@ -57,11 +62,17 @@ class Built:
         Returns:
             Their number.
         """
-        return int(self.lineages * offered / self.bytes) if self.bytes else 0
+        lineages, taken = self.other or (0, 0)
+        more, added = lineages - self.lineages, taken - self.bytes
+        each = added / more if added * more > 0 else self.bytes / self.lineages
+        return int(self.lineages + (offered - self.bytes) / each) if each else 0
 
 
 def built(programs: Programs, chip: Chip, lineages: int) -> Iterator[Built]:
     """Compile the programs of a group one after the other, with the floating type and precision that JAX is set to.
+
+    Each is compiled for two batch sizes: what it takes for few lineages is mostly padding and what all share, so that memory grows along a
+    line that does not begin at 0. For as many as fit, compiling would take minutes.
 
     Args:
         programs: the programs, on the mesh of a target.
@@ -71,13 +82,18 @@ def built(programs: Programs, chip: Chip, lineages: int) -> Iterator[Built]:
     Yields:
         Each program.
     """
-    devices = programs.static.mesh.size
-    for place, part in enumerate(programs.parts(lineages * devices)):
-        found, smaller = _compiled(programs, part, chip, lineages), lineages
-        while OUT_OF_MEMORY in found.error and smaller > 1:
-            smaller //= 2
-            found = _compiled(programs, list(programs.parts(smaller * devices))[place], chip, smaller)
-        yield found
+    for place, _ in enumerate(programs.parts(lineages * programs.static.mesh.size)):
+        found = _fitting(programs, place, chip, lineages)
+        few = found.lineages <= LINEAR
+        other = _fitting(programs, place, chip, max(APART * found.lineages, LINEAR) if few else found.lineages // APART)
+        yield dataclasses.replace(found, other=(other.lineages, other.bytes)) if other.bytes else found
+
+
+def _fitting(programs: Programs, place: int, chip: Chip, lineages: int) -> Built:
+    """One program at a batch size, or at half of it, and so on, for which the compiler has memory."""
+    part = list(programs.parts(lineages * programs.static.mesh.size))[place]
+    found = _compiled(programs, part, chip, lineages)
+    return _fitting(programs, place, chip, lineages // 2) if OUT_OF_MEMORY in found.error and lineages > 1 else found
 
 
 def _compiled(programs: Programs, part: Part, chip: Chip, lineages: int) -> Built:
@@ -92,4 +108,4 @@ def _compiled(programs: Programs, part: Part, chip: Chip, lineages: int) -> Buil
     step = NOTHING
     if regime is not None:
         step = step.and_also(heaviest_loop(module), 1 / (regime.steps or programs.static.setting.steps))
-    return Built(part.name, regime, lineages, seconds, done.memory_analysis(), step, tuple(collectives(module)))
+    return Built(part.name, regime, lineages, seconds, done.memory_analysis(), None, step, tuple(collectives(module)))
