@@ -90,7 +90,7 @@ class Setting:
     optimizer: str = knob("sgd", choice(*OPTIMIZERS), "static", "optimiser")
     decay: str = knob("linear", choice(*DECAYS), "static", "shape of the learning-rate decay")
     clip_norm: float = knob(1.0, real(0.0), "static", "global norm to which gradients are clipped; 0 for none")
-    num_tasks: float = knob(math.inf, shots(1), "static", "pretraining tasks: a pool drawn from the prior; inf for the prior", symbol="$M$")
+    num_tasks: float = knob(math.inf, shots(1), "static", "pretraining tasks $M$", symbol="$M$")
     covariance: Any = knob(
         "isotropic", text_or("matrix", 2, "isotropic"), "shared", r"covariance $\Sigma$ of the covariates", symbol=r"$\Sigma$"
     )

@@ -14,7 +14,7 @@ import pytest
 import lsa_jax as lsa
 from lsa_jax import exit_codes
 from lsa_jax.claims import case as cases
-from lsa_jax.claims import command, errors, families, minimisers, registry, report, sensitivity, shots, slips
+from lsa_jax.claims import command, errors, families, minimisers, registry, report, sensitivity, shots, slips, universality
 from lsa_jax.claims.findings import Claim, Finding
 from lsa_jax.claims.settings import Settings, thorough
 
@@ -80,6 +80,16 @@ def test_the_table_of_the_paper_is_approached_at_whole_powers(settings: Settings
                 assert power is None or power < -0.9
 
 
+def test_a_law_of_covariates_with_false_cumulants_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    false = lsa.CovariateLaw(lsa.prompts.rademacher, 0.0, 0.0)
+    monkeypatch.setattr(universality, "LAWS", {"Rademacher": lsa.prompts.rademacher, "false": false})
+    true, untrue = checked("universality", dataclasses.replace(SIZES[0], prompts=60_000)).values()
+    assert true.holds, true.verdict
+    assert true.rates["n"] == pytest.approx(-1, abs=1e-3)
+    assert true.exact < 0.99 * untrue.exact, "at finite n the law matters"
+    assert "standard errors off" in untrue.verdict
+
+
 @pytest.mark.slow
 def test_rates_of_the_isotropic_case_are_those_of_the_closed_forms() -> None:
     case = cases.prepare(QUICK)
@@ -90,7 +100,7 @@ def test_rates_of_the_isotropic_case_are_those_of_the_closed_forms() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["pretrained", "full", "value", "value_auxiliary", "break-even", "value minimiser", "value_auxiliary scale"]
+    "name", ["pretrained", "full", "value", "value_auxiliary", "break-even", "value minimiser", "value_auxiliary scale", "universality"]
 )
 def test_claims_hold_with_a_precise_simulation(name: str) -> None:
     for finding in checked(name, QUICK).values():

@@ -288,6 +288,21 @@ def test_where_no_zero_shot_prediction_is_possible_the_whole_row_is_free(anisotr
     assert lsa.population_risk(optimum, anisotropic, task, 5) < lsa.population_risk(start, anisotropic, task, 5)
 
 
+@pytest.mark.parametrize("noise_std", [0.3, 0.01])
+def test_rounding_is_no_zero_shot_ability_after_a_pool_of_one_task(noise_std: float) -> None:
+    problem = lsa.LinearRegression(covariance=lsa.covariances.power_law(DIM, 2.0), noise_std=noise_std)
+    tasks, target = jax.random.normal(jax.random.key(0), (2, DIM)), jnp.ones(DIM)
+    one = optima.pretrained_slice(problem, lsa.FiniteTasks(tasks=tasks[:1]), 20)
+    assert jnp.abs(one.query_key[1:-1, 1:-1]).max() > 0, "rounding, where nothing is to be known"
+    np.testing.assert_array_equal(optima.value(one, problem, target).value, one.value)
+    two = optima.pretrained_slice(problem, lsa.FiniteTasks(tasks=tasks), 20)
+    tuned = optima.value(two, problem, target)
+    assert lsa.population_risk(tuned, problem, target, 0) < lsa.population_risk(two, problem, target, 0) - 0.01
+    auxiliary = optima.value_auxiliary(one, problem, target, 20)
+    assert lsa.population_risk(auxiliary, problem, target, 20) <= lsa.population_risk(one, problem, target, 20)
+    assert jnp.abs(auxiliary.value).max() < 1e3
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("unit", [1e-3, 1e-2, 1.0, 1e2])
 def test_units_of_the_covariates_do_not_decide_which_directions_are_free(

@@ -21,7 +21,7 @@ from lsa_jax.plotting.style import TITLES
 from lsa_jax.plotting.training import plot_forgetting
 from lsa_jax.regimes import Given
 from lsa_jax.regimes.paper import FULL, VALUE
-from lsa_jax.studies import command, diversity, gauge, published, setting, tasks, tradeoffs, training, trajectories
+from lsa_jax.studies import command, diversity, gauge, pool_remedies, published, setting, tasks, tradeoffs, training, trajectories
 
 PROMPTS = 20_000
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
@@ -199,9 +199,11 @@ def test_training_with_clipping_ends_where_clipped_gradients_vanish(monkeypatch:
 def test_what_is_forgotten_after_pools_of_growing_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diversity, "SIZES", (2, 4, 64))
     monkeypatch.setattr(diversity, "POOLS", 16)
+    monkeypatch.setattr(diversity, "MOVED_SIZES", (4, np.inf))
+    monkeypatch.setattr(diversity, "MOVED_POOLS", 1)
     table = computed("task_diversity")
     places = ["name", "panel", "tasks"]
-    told = table.set_index(places).sort_index()
+    told = table[table["kind"] != "remedy_all"].set_index(places).sort_index()
     error, half = told["error"], told["half_width"]
     pool, fresh = error["pretrained", "pool"], error["pretrained", "prior"]
     assert pool[2] < pool[4] < pool[64] < pool[np.inf]
@@ -218,7 +220,42 @@ def test_what_is_forgotten_after_pools_of_growing_size(monkeypatch: pytest.Monke
         np.testing.assert_allclose(remedies["error"][name, "zero_shot"], level, rtol=1e-9)
     last = remedies["forgotten"].xs(("prior", np.inf), level=("panel", "tasks"))
     np.testing.assert_allclose(last, last.iloc[0], rtol=5e-3, err_msg="one curve, up to linear interpolation between knobs")
-    assert len(plot_diversity(table).axes) == 6
+    moved = table[table["kind"] == "remedy_all"].set_index(places).sort_index()
+    for name in pool_remedies.REMEDIES:
+        assert moved["error"][name, "zero_shot"][np.inf] == pytest.approx(level[np.inf], rel=1e-9)
+    assert moved["forgotten"]["prior", "prior"][np.inf] == pytest.approx(moved["forgotten"]["distillation", "prior"][np.inf], rel=1e-6)
+    assert 0 < moved["forgotten"]["prior", "prior"][np.inf] < last.min(), "V alone is one of all ways"
+    assert len(plot_diversity(table).axes) == 9
+
+
+@pytest.mark.slow
+def test_replay_of_a_pool_forgets_least_of_all_parameters_nearby(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_remedies, "KNOBS", np.logspace(1, -3, 33))
+    case = setting.published()
+    pool, task, shots = lsa.FiniteTasks(tasks=case.prior.sample(jax.random.key(3), 6).T), case.target_task, jnp.asarray(20.0)
+    start = diversity.pretrained(case.problem, pool, shots)
+    level, flat = 0.3, ravel_pytree(start)
+    told = pool_remedies.errors_at(level, pool_remedies.Pretrained(case.problem, pool, task, shots, start), case.prior)
+    zero_shot, on_pool = (
+        jax.jit(jax.value_and_grad(risk))
+        for risk in (
+            lambda entries: lsa.population_risk(flat[1](entries), case.problem, task, 0),
+            lambda entries: lsa.prior_risk(flat[1](entries), case.problem, pool, 20),
+        )
+    )
+    least = scipy.optimize.minimize(
+        lambda entries: tuple(np.asarray(part) for part in on_pool(entries)),
+        np.asarray(flat[0]),
+        jac=True,
+        method="SLSQP",
+        constraints={"type": "eq", "fun": lambda x: float(zero_shot(x)[0]) - level, "jac": lambda x: np.asarray(zero_shot(x)[1])},
+        options={"ftol": 1e-12, "maxiter": 1000},
+    )
+    assert least.success
+    forgotten = least.fun - float(on_pool(flat[0])[0])
+    assert forgotten > 1e-3
+    assert -1e-7 < told["prior"][1] - least.fun < 0.05 * forgotten, "up to linear interpolation between knobs"
+    assert all(told[name][1] > least.fun for name in ("distillation", "ewc"))
 
 
 @pytest.mark.slow

@@ -1,9 +1,18 @@
-"""Claims beyond the paper: heads, depth, pools of tasks, how training moves, and remedies against forgetting."""
+"""Claims beyond the paper: laws of covariates, heads, depth, pools of tasks, how training moves, and remedies against forgetting."""
 
-from lsa_jax.claims import depth, forgetting, heads, pools, remedies, stochastic
+from lsa_jax.claims import depth, forgetting, heads, pools, remedies, stochastic, universality
 from lsa_jax.claims.findings import Claim
 
 BEYOND = (
+    Claim(
+        name="universality",
+        source="docs/theory.md, (25)",
+        statement="In infinite contexts a law of covariates matters through its covariance alone: errors are those of Gaussian covariates.",
+        assumptions="independent symmetric coordinates before mixing: uniform, Rademacher, Student t; one head",
+        limit="that of Gaussian covariates, at a distance that falls as 1/n",
+        finite="(8) with (25)",
+        check=universality.laws_of_covariates,
+    ),
     Claim(
         name="two heads need not forget",
         source="docs/theory.md, (D7)",

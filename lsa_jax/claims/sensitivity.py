@@ -102,7 +102,7 @@ def _query_outside(case: Case) -> list[Sensitivity]:
     """Without the query token in the sum every zero-shot prediction is 0: zero-shot fine-tuning has nothing to act on."""
     tuned = optima.value(case.pretrained(), case.problem, case.target_task)
     shots = case.settings.shots
-    outside = _simulated(case, 1600, tuned, model=predict_without_query)
+    outside = _simulated(case, 1650, tuned, model=predict_without_query)
     zero_shot = float(population_risk(tuned, case.problem, case.target_task, 0))
     return [
         Sensitivity("query token outside the sum", "value, n = 0, θ₀", zero_shot, case.noise_variance + case.size),

@@ -11,7 +11,7 @@ from lsa_jax.estimators.linear import Tokens
 from lsa_jax.priors import FiniteTasks, TaskPrior
 from lsa_jax.problem import LinearRegression
 
-TASKS_AT_ONCE = 128
+TASKS_AT_ONCE = 32
 """Tasks whose likelihoods are held at a time; bounds the memory, not the result."""
 
 
@@ -102,13 +102,14 @@ def pool_mean(params: KnownPool, tokens: Tokens, num_tokens: ArrayLike | None = 
         largest, total, weighted = state
         tasks, real = chunk
         with precision.in_force():
-            residuals = y[None] - tasks @ x.T
-            logs = jnp.where(real, -jnp.sum(residuals**2, axis=1) / (2 * params.noise_std**2), -jnp.inf)
+            # Examples before tasks: summed over the last axis instead, they are added one by one.
+            residuals = y[:, None] - x @ tasks.T
+            logs = jnp.where(real, -jnp.sum(residuals**2, axis=0) / (2 * params.noise_std**2), -jnp.inf)
             higher = jnp.maximum(largest, jnp.max(logs))
             kept, weights = jnp.exp(largest - higher), jnp.exp(logs - higher)
-            return (higher, kept * total + jnp.sum(weights), kept * weighted + weights @ (tasks @ query)), None
+            return (higher, kept * total + jnp.sum(weights), kept * weighted + weights @ tasks), None
 
     dtype = jnp.result_type(params.tasks, tokens)
-    start = (jnp.asarray(-jnp.inf, dtype), jnp.zeros((), dtype), jnp.zeros((), dtype))
+    start = (jnp.asarray(-jnp.inf, dtype), jnp.zeros((), dtype), jnp.zeros(dim, dtype))
     (_, total, weighted), _ = jax.lax.scan(add, start, (chunks, real))
-    return weighted / total
+    return jnp.dot(weighted, query, precision=precision.current()) / total

@@ -123,25 +123,7 @@ class Landscape:
         Returns:
             One vector a weight.
         """
-        size = np.trace(self.bends(self.start, self.only(0)))
-        pull = size / self.start.size / patience
-        found, vector = [], self.start
-        for weight in weights:
-            vector = self._minimised(vector, weight, pull, GRADIENT * size)
-            found.append(vector)
-        return np.array(found)
-
-    def _minimised(self, before: np.ndarray, weights: np.ndarray, pull: float, tolerance: float) -> np.ndarray:
-        """The nearest minimum of the loss and a weak pull to where the search starts."""
-
-        def slopes(vector: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = self.slopes(vector, weights)
-            return value + pull / 2 * np.sum((vector - before) ** 2), gradient + pull * (vector - before)
-
-        def bends(vector: np.ndarray) -> np.ndarray:
-            return self.bends(vector, weights) + pull * np.eye(vector.size)
-
-        return nearest_minimum(slopes, bends, before, tolerance)
+        return follow(self.slopes, self.bends, self.start, weights, patience)
 
     def flow(self, times: np.ndarray) -> np.ndarray:
         """Follow the gradient flow of the first term from the start.
@@ -172,6 +154,45 @@ class Landscape:
             atol=FLOW_TOLERANCE,
         )
         return run.y.T
+
+
+def follow(
+    slopes: Callable[..., Any], bends: Callable[..., Any], start: np.ndarray, weights: Sequence[np.ndarray], patience: float = PATIENCE
+) -> np.ndarray:
+    """Minimise at one set of weights after the other, each from where the one before ended.
+
+    Args:
+        slopes: value and gradient at a vector and weights.
+        bends: Hessian at a vector and weights, of which the first is that of the loss that time is measured by.
+        start: the vector to start from.
+        weights: weights of all terms, the most protective first.
+        patience: time that each minimisation stands for.
+
+    Returns:
+        One vector a set of weights.
+    """
+    size = np.trace(bends(start, np.eye(len(weights[0]))[0]))
+    pull = size / start.size / patience
+    found, vector = [], start
+    for own in weights:
+        vector = _pulled_minimum(slopes, bends, vector, own, pull, GRADIENT * size)
+        found.append(vector)
+    return np.array(found)
+
+
+def _pulled_minimum(
+    slopes: Callable[..., Any], bends: Callable[..., Any], before: np.ndarray, weights: np.ndarray, pull: float, tolerance: float
+) -> np.ndarray:
+    """The nearest minimum of the loss and a weak pull to where the search starts."""
+
+    def pulled(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = slopes(vector, weights)
+        return value + pull / 2 * np.sum((vector - before) ** 2), gradient + pull * (vector - before)
+
+    def bent(vector: np.ndarray) -> np.ndarray:
+        return bends(vector, weights) + pull * np.eye(vector.size)
+
+    return nearest_minimum(pulled, bent, before, tolerance)
 
 
 def as_numbers(compiled: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[float, np.ndarray]]:

@@ -15,7 +15,8 @@ def value(params: Params, problem: LinearRegression, task: Real[ArrayLike, " dim
     r"""Compute the minimiser over V of the zero-shot error of one task nearest to `params`, regime (c).
 
     For a frozen Q the error is a convex quadratic in v whose argmin set leaves $v_y$ free and, unless sym(Q) vanishes on (1, x), nothing
-    else: a product of polynomials is zero only if one factor is. For the pretrained limit $Q_{xx} = \Sigma^{-1}$ it is
+    else: a product of polynomials is zero only if one factor is. It counts as vanishing below $\sqrt\epsilon$ of Q, ε the rounding of the
+    floating type, as after pretraining on a single task, and then V stays. For the pretrained limit $Q_{xx} = \Sigma^{-1}$ it is
     $v_x = \theta_0/(d+4)$.
 
     Args:
@@ -111,21 +112,23 @@ def _row_derivatives(
         return jax.lax.map(at, query_weights.astype(row.dtype))
 
 
-def _zero_shot_is_constant(params: Params, problem: LinearRegression) -> Array:
-    """Whether the query form z'Qz, and with it every zero-shot prediction, vanishes up to rounding in whitened coordinates."""
-    block = params.query_key[:-1, :-1]
-    mixing = jnp.eye(len(block), dtype=block.dtype).at[1:, 1:].set(problem.root)
+def _zero_shot_is_constant(params: Params, problem: LinearRegression, task: Float[Array, " dim"]) -> Array:
+    """Whether the query form z'Qz, and with it every zero-shot prediction, is nothing beside Q, in units of covariates and of labels."""
+    # Below the root of rounding a V that makes predictions of the form is so large that no few-shot error has a digit left.
+    query_key = params.query_key
     with precision.in_force():
-        form = mixing.T @ (block + block.T) @ mixing
-        size = jnp.abs(mixing).T @ jnp.abs(block) @ jnp.abs(mixing)
-    return jnp.max(jnp.abs(form)) <= 10 * jnp.finfo(block.dtype).eps * jnp.max(size)
+        label = jnp.sqrt(jnp.sum((problem.root.T @ task) ** 2) + problem.noise_std**2)
+        mixing = jnp.eye(len(query_key), dtype=query_key.dtype).at[1:-1, 1:-1].set(problem.root).at[-1, -1].set(label)
+        form = (mixing.T @ (query_key + query_key.T) @ mixing)[:-1, :-1]
+        size = jnp.abs(mixing).T @ jnp.abs(query_key) @ jnp.abs(mixing)
+    return jnp.max(jnp.abs(form)) <= jnp.sqrt(jnp.finfo(query_key.dtype).eps) * jnp.max(size)
 
 
 @jax.jit
 def _zero_shot_row(params: Params, problem: LinearRegression, task: Float[Array, " dim"]) -> Float[Array, " token"]:
     """Last row of V after one exact Newton step on (v_0, v_x), the coordinates that the zero-shot error sees."""
     (gradient,), (hessian,) = _row_derivatives(params, problem, task, jnp.ones(1))
-    return params.value[-1] - _zero_shot_step(gradient, hessian, _zero_shot_is_constant(params, problem))
+    return params.value[-1] - _zero_shot_step(gradient, hessian, _zero_shot_is_constant(params, problem, task))
 
 
 def _zero_shot_step(gradient: Float[Array, " token"], hessian: Float[Array, "token token"], constant: Array) -> Float[Array, " token"]:
@@ -142,7 +145,7 @@ def _few_shot_row(
     """Last row of V after the zero-shot step and one exact Newton step in the kernel of the zero-shot Hessian."""
     weights = jnp.stack([jnp.ones_like(num_shots), 1 / (num_shots + 1)])
     gradients, hessians = _row_derivatives(params, problem, task, weights)
-    constant = _zero_shot_is_constant(params, problem)
+    constant = _zero_shot_is_constant(params, problem, task)
     step = _zero_shot_step(gradients[0], hessians[0], constant)
     free = jnp.where(constant, jnp.ones_like(step), jnp.zeros_like(step).at[-1].set(1))
     with precision.in_force():

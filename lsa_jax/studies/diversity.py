@@ -1,5 +1,7 @@
 """What fine-tuning forgets after pretraining on a finite pool of tasks, against the size of the pool."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +16,16 @@ from lsa_jax.population import population_risk, prior_risk
 from lsa_jax.priors import FiniteTasks, TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import PAPER, Given
+from lsa_jax.studies import pool_remedies
 from lsa_jax.studies.setting import published
 
 SIZES = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256, 1024)
 """Numbers of tasks in a pool. With a single task Q_xx is 0 and zero-shot errors do not depend on V, so that nothing is to be compared."""
 
 POOLS = 32
+MOVED_SIZES, MOVED_POOLS = (2, 3, 4, 8, 16, 64, 256, np.inf), 8
+"""Numbers of tasks, and pools of each, after which remedies over all parameters are taken as well: they have no closed form."""
+
 PANELS = ("zero_shot", "pool", "prior")
 SHARE = 0.75
 """Part of the zero-shot gain of value-only fine-tuning at which remedies are compared."""
@@ -35,18 +41,19 @@ REMEDIES = {
 
 
 def task_diversity(prompts: int) -> pd.DataFrame:
-    """Compute what the four regimes and remedies over V alone do after pretraining on pools of every size, averaged over pools.
+    """Compute what the four regimes and remedies do after pretraining on pools of every size, averaged over pools.
 
     Pretraining is the minimum at v = e_y over a pool drawn from the prior; the target is one more task of the prior, not in the pool. A
-    larger pool holds the smaller ones of the same draw. Every error is exact.
+    larger pool holds the smaller ones of the same draw. Every error is exact. Remedies over all parameters end at the zero-shot errors of
+    those over V alone.
 
     Args:
         prompts: not used; everything is exact.
 
     Returns:
-        One row a mean over pools: kind (`regime` or `remedy`), name, title, panel (`zero_shot` on the target; few-shot on tasks of the
-        `pool` and on fresh ones of the `prior`), tasks (infinite for the prior itself), the mean error, half_width of its 95 % interval,
-        and forgotten, the mean error above that of the pretrained model, with forgotten_half_width.
+        One row a mean over pools: kind (`regime`, `remedy` over V or `remedy_all` over all parameters), name, title, panel (`zero_shot` on
+        the target; few-shot on tasks of the `pool` and on fresh ones of the `prior`), tasks (infinite for the prior itself), the error,
+        half_width of its 95 % interval, and forgotten, the mean error above that of the pretrained model, with forgotten_half_width.
     """
     case, drawn = published(), []
     rows = _common_rows(case.settings.dim)
@@ -58,6 +65,11 @@ def task_diversity(prompts: int) -> pd.DataFrame:
         for size, pool in {**{size: tasks[:size] for size in SIZES}, np.inf: axes}.items():
             whole = FiniteTasks(tasks=np.tile(pool, (rows // len(pool), 1)))
             found = errors_after(case.problem, case.prior, whole, target, float(case.settings.shots))
+            if number < MOVED_POOLS and size in MOVED_SIZES:
+                shots = jnp.asarray(float(case.settings.shots))
+                start = pretrained(case.problem, whole, shots)
+                begun = pool_remedies.Pretrained(case.problem, whole, target, shots, start)
+                found["remedy_all"] = pool_remedies.errors_at(float(_level(found["regime"])), begun, case.prior)
             drawn += _told(found, float(size))
     return _means(pd.DataFrame(drawn))
 
@@ -87,8 +99,7 @@ def errors_after(
 
     given = Given(problem, start, target, num_shots)
     regimes = {regime.name: errors(regime.optimum(given)) for regime in PAPER if regime.optimum is not None}
-    level = (1 - SHARE) * regimes["pretrained"][0] + SHARE * regimes["value"][0]
-    remedies = {}
+    level, remedies = _level(regimes), {}
     for name, knobs in REMEDIES.items():
         front = lab.value_front(inputs, start, name, knobs)
         along = jax.vmap(lambda row: errors(start.replace(value=start.value.at[-1].set(row))))(front)
@@ -111,6 +122,11 @@ def pretrained(problem: LinearRegression, pool: TaskPrior, num_shots: Float[Arra
     return optima.balanced(optima.pretrained_slice(problem, pool, num_shots), conserved)
 
 
+def _level(regimes: dict[str, Float[Array, " panels"]]) -> Float[Array, ""]:
+    """The zero-shot error at which remedies are compared."""
+    return (1 - SHARE) * regimes["pretrained"][0] + SHARE * regimes["value"][0]
+
+
 def _at(level: Float[Array, ""], along: Float[Array, "knobs panels"]) -> Float[Array, " panels"]:
     """Errors where a front, along which the zero-shot error falls, reaches a level of it; at its first knob where that is below already."""
     rising = along[::-1]
@@ -122,10 +138,10 @@ def _common_rows(dim: int) -> int:
     return int(np.lcm.reduce([*SIZES, 2 * dim]))
 
 
-def _told(found: dict[str, dict[str, Float[Array, " panels"]]], tasks: float) -> list[dict[str, object]]:
+def _told(found: dict[str, dict[str, Any]], tasks: float) -> list[dict[str, object]]:
     """One row a regime or remedy and panel."""
     before = np.asarray(found["regime"]["pretrained"])
-    titles = TITLES | {name: lab.remedy(name).title for name in REMEDIES}
+    titles = TITLES | {name: lab.remedy(name).title for name in (*REMEDIES, *pool_remedies.REMEDIES)}
     return [
         {
             "kind": kind,
