@@ -1,7 +1,9 @@
-"""A local Hugging Face snapshot of a Qwen2 model: checked file by file and loaded by tunix, and its weight files written."""
+"""A local Hugging Face snapshot of a Qwen2 or Llama model: checked file by file and loaded by tunix, and its weight files written."""
 
 import dataclasses
+import functools
 import hashlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
+from tunix.models import safetensors_loader
 from tunix.models.qwen2 import params
 from tunix.models.qwen2.model import ModelConfig, Qwen2
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import divergence, forward
-from lsa_jax.lm.config import CONFIG, DTYPES, read_config, read_json, tensor_shapes
+from lsa_jax.lm.config import CONFIG, DTYPES, LlamaConfig, read_config, read_json, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -54,7 +57,9 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     """
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
-    model = params.create_model_from_safe_tensors(str(folder), config, dtype=DTYPES[dtype])
+    fill = functools.partial(_with_biases, config) if isinstance(config, LlamaConfig) else None
+    names = params._get_key_and_transform_mapping
+    model = safetensors_loader.load_and_create_model(str(folder), Qwen2, config, names, preprocess_fn=fill, dtype=DTYPES[dtype])
     wrong = divergence.first_not_finite(forward.tensors(model))
     if wrong is not None:
         raise InputError(f"{folder} has {divergence.BROKEN} in {wrong}; copy the snapshot again, or take another model")
@@ -154,6 +159,14 @@ def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: i
         weight_map |= dict.fromkeys(part, file)
     size = sum(tensor.nbytes for tensor in tensors.values())
     return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
+
+
+def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a Llama model with the zero biases that make it a Qwen2 model, by tunix's names."""
+    heads = {"q": config.num_heads, "k": config.num_kv_heads, "v": config.num_kv_heads}
+    places = itertools.product(range(config.num_layers), heads.items())
+    biases = {f"layers.{place}.attn.{name}_bias": np.zeros(count * config.head_dim, np.float32) for place, (name, count) in places}
+    return {**tensors, **biases}
 
 
 def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
