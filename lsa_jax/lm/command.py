@@ -42,7 +42,7 @@ def finetune(
     """Fine-tune adapters on Humanities questions; run it again to go on after an interruption.
 
     Args:
-        model: Hugging Face snapshot of a Qwen2 or Qwen2.5 model.
+        model: Hugging Face snapshot of a Qwen2, Qwen2.5 or Llama model.
         data: MMLU, as cais/mmlu parquet or in the original CSV layout.
         out: Folder for checkpoints and metrics.
         settings: see below.
@@ -71,6 +71,7 @@ def evaluate(
     out: Local,
     questions: Questions = None,
     checkpoints: str = "all",
+    peft: Annotated[tuple[Local, ...], Several] = (),
     method: Literal["letters", "generation"] = "letters",
     format: Literal["chat", "plain"] = "chat",
     shots: Annotated[tuple[int, ...], Several] = (0, 1, 3, 5, 7),
@@ -91,6 +92,7 @@ def evaluate(
         out: Folder for the records, one file a model, number of shots and seed.
         questions: Which questions, where there are no runs; runs are evaluated on the questions that they left out.
         checkpoints: all planned ones, the last one, or steps separated by commas.
+        peft: Adapter in PEFT's format to evaluate too, trained anywhere; may be given several times.
         method: letters compares log-likelihoods of the four letters; generation samples answers, as published.
         format: Of the prompts: chat, or plain as lm-eval has them and as published for generation.
         shots: Examples in the prompts; may be given several times.
@@ -110,7 +112,7 @@ def evaluate(
         from lsa_jax.lm.evaluate import Protocol
 
     protocol = Protocol(method, format, shots, seeds, batch_size, num_samples, temperature, max_tokens, dtype)
-    return running.evaluate(runs, model, data, out, questions, protocol, checkpoints, quiet=quiet)
+    return running.evaluate(runs, model, data, out, questions, protocol, checkpoints, peft, quiet=quiet)
 
 
 @app.command
@@ -140,15 +142,24 @@ def figure(
 
 
 @app.command
-def export(run: Local, *, model: Local, out: Local, step: int | None = None, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> int:
-    """Merge the adapters of a checkpoint into the model and write a Hugging Face snapshot.
+def export(
+    run: Local,
+    *,
+    model: Local,
+    out: Local,
+    step: int | None = None,
+    dtype: Literal["bfloat16", "float32"] | None = None,
+    peft: Annotated[bool, Several] = False,
+) -> int:
+    """Merge the adapters of a checkpoint into the model and write a Hugging Face snapshot, or write the adapters alone.
 
     Args:
         run: Folder that lsa-jax lm finetune wrote.
         model: Snapshot that it began with.
-        out: Folder of the new snapshot.
+        out: Folder of the new snapshot, or of the adapters.
         step: Which checkpoint; by default the last one.
-        dtype: What the weights are stored in.
+        dtype: What is stored; by default bfloat16 for a snapshot, float32 for adapters.
+        peft: Write the adapters alone, in PEFT's format.
 
     Returns:
         The exit code; 3 if the checkpoint's weights are no finite numbers.
@@ -156,7 +167,7 @@ def export(run: Local, *, model: Local, out: Local, step: int | None = None, dty
     with extra.importing():
         from lsa_jax.lm import running
 
-    return running.export(run, model, out, step, dtype)
+    return running.export(run, model, out, step, dtype, peft=peft)
 
 
 @app.command

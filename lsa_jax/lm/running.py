@@ -98,6 +98,7 @@ def evaluate(
     questions: DataSettings | None,
     protocol: Protocol,
     which: str,
+    peft: Sequence[Path] = (),
     *,
     quiet: bool,
 ) -> int:
@@ -111,6 +112,7 @@ def evaluate(
         questions: which questions, where there are no runs to read it from.
         protocol: how.
         which: checkpoints, see `lsa_jax.lm.trained_runs.Run.steps`.
+        peft: adapters in PEFT's format, evaluated too.
         quiet: show no progress.
 
     Returns:
@@ -121,6 +123,7 @@ def evaluate(
     material = trained_runs.material_of(runs, model, data, questions) if runs else experiment.read(model, data, asked)
     data_seed = runs[0].data.data_seed if runs else asked.data_seed
     models = trained_runs.candidates(model, runs, protocol.dtype, which, data_seed)
+    models += trained_runs.peft_candidates(model, peft, protocol.dtype, data_seed)
     pool = splits.by_subject(material.splits.rest)
     try:
         with reporting(Console(stderr=True), quiet=quiet) as tell:
@@ -134,21 +137,22 @@ def evaluate(
     return _failed(diverged) if diverged else exit_codes.DONE
 
 
-def export(run: Path, model: Path, out: Path, step: int | None, dtype: str) -> int:
-    """Write a checkpoint as a snapshot.
+def export(run: Path, model: Path, out: Path, step: int | None, dtype: str | None, *, peft: bool = False) -> int:
+    """Write a checkpoint as a snapshot, or its adapters in PEFT's format.
 
     Args:
         run: folder of the run.
         model: the snapshot it began with.
         out: folder of the new one.
         step: which checkpoint.
-        dtype: what the weights are stored in.
+        dtype: what is stored, see `lsa_jax.lm.trained_runs.export_run`.
+        peft: write the adapters alone.
 
     Returns:
         The exit code.
     """
     try:
-        _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype)}")
+        _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype, peft=peft)}")
     except DivergedError as error:
         return _failed([str(error)])
     return exit_codes.DONE

@@ -150,15 +150,32 @@ def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: i
     """
     names = sorted(tensors)
     if num_shards == 1:
-        return _save(folder / WEIGHTS, {name: tensors[name] for name in names})
+        return save_tensors(folder / WEIGHTS, {name: tensors[name] for name in names})
     weight_map: dict[str, Any] = {}
     for place in range(num_shards):
         file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
         part = names[place::num_shards]
-        _save(folder / file, {name: tensors[name] for name in part})
+        save_tensors(folder / file, {name: tensors[name] for name in part})
         weight_map |= dict.fromkeys(part, file)
     size = sum(tensor.nbytes for tensor in tensors.values())
     return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write one file of tensors, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: what it holds, by name.
+
+    Raises:
+        OSError: if it cannot be written, for example where the disk is full.
+    """
+    with store.replacing(path) as temporary:
+        try:
+            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path} cannot be written ({error}): free some space, or choose another folder") from None
 
 
 def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,15 +184,6 @@ def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, A
     places = itertools.product(range(config.num_layers), heads.items())
     biases = {f"layers.{place}.attn.{name}_bias": np.zeros(count * config.head_dim, np.float32) for place, (name, count) in places}
     return {**tensors, **biases}
-
-
-def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write one weight file, whole or not at all."""
-    with store.replacing(path) as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"{path} cannot be written ({error}): free some space, or choose another folder") from None
 
 
 def _header(path: Path) -> dict[str, tuple[int, ...]]:
