@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter, Token
 
 from lsa_jax.lm import extra
+from lsa_jax.lm.categories import CATEGORIES
 from lsa_jax.lm.demo_settings import Preset
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
@@ -72,6 +73,7 @@ def evaluate(
     questions: Questions = None,
     checkpoints: str = "all",
     peft: Annotated[tuple[Local, ...], Several] = (),
+    categories: Annotated[tuple[str, ...], Several] = CATEGORIES,
     method: Literal["letters", "generation"] = "letters",
     format: Literal["chat", "plain"] = "chat",
     shots: Annotated[tuple[int, ...], Several] = (0, 1, 3, 5, 7),
@@ -93,6 +95,7 @@ def evaluate(
         questions: Which questions, where there are no runs; runs are evaluated on the questions that they left out.
         checkpoints: all planned ones, the last one, or steps separated by commas.
         peft: Adapter in PEFT's format to evaluate too, trained anywhere; may be given several times.
+        categories: Whose questions are asked; may be given several times.
         method: letters compares log-likelihoods of the four letters; generation samples answers, as published.
         format: Of the prompts: chat, or plain as lm-eval has them and as published for generation.
         shots: Examples in the prompts; may be given several times.
@@ -112,7 +115,7 @@ def evaluate(
         from lsa_jax.lm.evaluate import Protocol
 
     protocol = Protocol(method, format, shots, seeds, batch_size, num_samples, temperature, max_tokens, dtype)
-    return running.evaluate(runs, model, data, out, questions, protocol, checkpoints, peft, quiet=quiet)
+    return running.evaluate(runs, model, data, out, questions, protocol, checkpoints, peft, categories, quiet=quiet)
 
 
 @app.command

@@ -9,6 +9,7 @@ from lsa_jax import checks, exit_codes
 from lsa_jax.errors import InputError
 from lsa_jax.lm import experiment, metrics, splits, trained_runs
 from lsa_jax.lm.batches import padded_length
+from lsa_jax.lm.categories import CATEGORIES
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.divergence import DivergedError
 from lsa_jax.lm.evaluate import Protocol
@@ -99,6 +100,7 @@ def evaluate(
     protocol: Protocol,
     which: str,
     peft: Sequence[Path] = (),
+    categories: Sequence[str] = CATEGORIES,
     *,
     quiet: bool,
 ) -> int:
@@ -113,6 +115,7 @@ def evaluate(
         protocol: how.
         which: checkpoints, see `lsa_jax.lm.trained_runs.Run.steps`.
         peft: adapters in PEFT's format, evaluated too.
+        categories: whose questions are asked.
         quiet: show no progress.
 
     Returns:
@@ -124,12 +127,10 @@ def evaluate(
     data_seed = runs[0].data.data_seed if runs else asked.data_seed
     models = trained_runs.candidates(model, runs, protocol.dtype, which, data_seed)
     models += trained_runs.peft_candidates(model, peft, protocol.dtype, data_seed)
-    pool = splits.by_subject(material.splits.rest)
+    pool, chosen = splits.by_subject(material.splits.rest), material.splits.only(categories)
     try:
         with reporting(Console(stderr=True), quiet=quiet) as tell:
-            _, diverged = evaluated(
-                models, material.tokenizer, material.splits, pool, protocol, out, lambda done, total: tell("parts", done, total)
-            )
+            _, diverged = evaluated(models, material.tokenizer, chosen, pool, protocol, out, lambda done, total: tell("parts", done, total))
     except KeyboardInterrupt:
         _console(stderr=True).print(f"interrupted, what is finished is in {out}: run the same command to go on")
         return exit_codes.INTERRUPTED_RESUMABLE

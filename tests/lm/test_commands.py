@@ -104,18 +104,19 @@ def test_adapters_are_written_for_peft_and_evaluated_again(files: list[str], tmp
     run, adapter = tmp_path / "v-mixture", tmp_path / "adapter"
     assert lsa_jax("lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", run) == exit_codes.DONE
     assert lsa_jax("lm", "export", run, *files[:2], "--out", adapter, "--peft") == exit_codes.DONE
-    asked = ["--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet", "--checkpoints", "last"]
+    asked = ["--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet", "--checkpoints", "last", "--categories", "humanities"]
     assert lsa_jax("lm", "evaluate", run, *files, "--out", tmp_path / "records", *asked, "--peft", adapter) == exit_codes.DONE
     found = records.load_records(tmp_path / "records")
+    assert set(found["category"]) == {"humanities"}
     assert set(found["targets"]) == {"base", "v"}
-    base, ours, theirs = (
-        found[found["loss"] == loss].sort_values("question").filter(like="log_likelihood").to_numpy()
-        for loss in ("base", "mixture", "peft")
-    )
+    ordered = found.sort_values("question").set_index("loss").filter(like="log_likelihood")
+    base, ours, theirs = (ordered.loc[loss].to_numpy() for loss in ("base", "mixture", "peft"))
     np.testing.assert_array_equal(ours, theirs)
     assert np.abs(ours - base).max() > 1e-4
     with pytest.raises(InputError, match="two runs are called adapter"):
         lsa_jax("lm", "evaluate", *files, *QUESTIONS, "--out", tmp_path / "twice", "--peft", adapter, "--peft", adapter)
+    with pytest.raises(InputError, match=r"unknown category 'stems'; .*Did you mean 'stem'"):
+        lsa_jax("lm", "evaluate", *files, *QUESTIONS, "--out", tmp_path / "twice", "--categories", "stems")
 
 
 def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
