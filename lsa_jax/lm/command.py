@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from lsa_jax.flags import Whole
 from lsa_jax.lm import extra
+from lsa_jax.lm.categories import CATEGORIES
 from lsa_jax.lm.demo_settings import Preset
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings, Local, Protocol, Several, local_path
 
@@ -33,7 +35,7 @@ def finetune(
     """Fine-tune adapters on Humanities questions; run it again to go on after an interruption.
 
     Args:
-        model: Hugging Face snapshot of a Qwen2 or Qwen2.5 model.
+        model: Hugging Face snapshot of a Qwen2, Qwen2.5 or Llama model.
         data: MMLU, as cais/mmlu parquet or in the original CSV layout.
         out: Folder for checkpoints and metrics.
         settings: see below.
@@ -63,6 +65,8 @@ def evaluate(
     protocol: Annotated[Protocol | None, Parameter(name="*")] = None,
     questions: Questions = None,
     checkpoints: str = "all",
+    peft: Annotated[tuple[Local, ...], Several] = (),
+    categories: Annotated[tuple[str, ...], Several] = CATEGORIES,
     quiet: bool = False,
 ) -> int:
     """Evaluate the base model and the checkpoints of runs; run it again to go on after an interruption.
@@ -75,6 +79,8 @@ def evaluate(
         protocol: see below.
         questions: Which questions, where there are no runs; runs are evaluated on the questions that they left out.
         checkpoints: all planned ones, the last one, or steps separated by commas.
+        peft: Adapter in PEFT's format to evaluate too, trained anywhere; may be given several times.
+        categories: Whose questions are asked; may be given several times.
         quiet: Show no progress.
 
     Returns:
@@ -83,7 +89,7 @@ def evaluate(
     with extra.importing():
         from lsa_jax.lm import running
 
-    return running.evaluate(runs, model, data, out, questions, protocol or Protocol(), checkpoints, quiet=quiet)
+    return running.evaluate(runs, model, data, out, questions, protocol or Protocol(), checkpoints, peft, categories, quiet=quiet)
 
 
 @app.command
@@ -91,7 +97,7 @@ def figure(
     records: Local,
     *,
     out: Annotated[Path | None, Parameter(converter=local_path)] = None,
-    shots: int = 5,
+    shots: Whole = 5,
     categories: Annotated[tuple[str, ...], Several] = ("humanities", "stem"),
     select: Annotated[tuple[str, ...], Several] = (),
 ) -> int:
@@ -113,15 +119,24 @@ def figure(
 
 
 @app.command
-def export(run: Local, *, model: Local, out: Local, step: int | None = None, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> int:
-    """Merge the adapters of a checkpoint into the model and write a Hugging Face snapshot.
+def export(
+    run: Local,
+    *,
+    model: Local,
+    out: Local,
+    step: Whole | None = None,
+    dtype: Literal["bfloat16", "float32"] | None = None,
+    peft: Annotated[bool, Several] = False,
+) -> int:
+    """Merge the adapters of a checkpoint into the model and write a Hugging Face snapshot, or write the adapters alone.
 
     Args:
         run: Folder that lsa-jax lm finetune wrote.
         model: Snapshot that it began with.
-        out: Folder of the new snapshot.
+        out: Folder of the new snapshot, or of the adapters.
         step: Which checkpoint; by default the last one.
-        dtype: What the weights are stored in.
+        dtype: What is stored; by default bfloat16 for a snapshot, float32 for adapters.
+        peft: Write the adapters alone, in PEFT's format.
 
     Returns:
         The exit code; 3 if the checkpoint's weights are no finite numbers.
@@ -129,7 +144,7 @@ def export(run: Local, *, model: Local, out: Local, step: int | None = None, dty
     with extra.importing():
         from lsa_jax.lm import running
 
-    return running.export(run, model, out, step, dtype)
+    return running.export(run, model, out, step, dtype, peft=peft)
 
 
 @app.command

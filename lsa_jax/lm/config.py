@@ -1,4 +1,4 @@
-"""The configuration of a Hugging Face Qwen2 snapshot, and the tensors that belong to it."""
+"""The configuration of a Hugging Face snapshot of Qwen2 or Llama, and the tensors that belong to it."""
 
 import json
 import math
@@ -13,7 +13,6 @@ from lsa_jax import checks
 from lsa_jax.errors import InputError
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
-ARCHITECTURE = "Qwen2ForCausalLM"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 SIZES = {
     "num_layers": "num_hidden_layers",
@@ -24,6 +23,17 @@ SIZES = {
     "num_kv_heads": "num_key_value_heads",
 }
 """Names of the sizes here, and in a config.json."""
+
+
+class LlamaConfig(ModelConfig):
+    """A Llama model: Qwen2's whose biases are zero, and are not in its files.
+
+    tunix's own Llama computes every rotary embedding with base 1e6, whatever its configuration says, so that it is not used.
+    """
+
+
+FAMILIES = {"qwen2": ("Qwen2ForCausalLM", ModelConfig), "llama": ("LlamaForCausalLM", LlamaConfig)}
+"""Architecture and configuration by `model_type`."""
 
 
 def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) -> ModelConfig:
@@ -40,9 +50,9 @@ def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) ->
     Raises:
         InputError: if the file is missing or no JSON, or describes another architecture or a variant that is not implemented.
     """
-    precision = DTYPES[checks.as_choice("dtype", dtype, tuple(DTYPES))]
+    precision = jnp.dtype(DTYPES[checks.as_choice("dtype", dtype, tuple(DTYPES))])
     content = read_json(folder, CONFIG)
-    _check_architecture(folder / CONFIG, content)
+    family = _family(folder / CONFIG, content)
     sizes: dict[str, Any] = {name: _size(folder / CONFIG, content, key) for name, key in SIZES.items()}
     if sizes["embed_dim"] % sizes["num_heads"] or sizes["num_heads"] % sizes["num_kv_heads"]:
         raise InputError(
@@ -52,7 +62,7 @@ def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) ->
     head_dim = sizes["embed_dim"] // sizes["num_heads"]
     if content.get("head_dim") not in {None, head_dim}:
         raise InputError(f"{folder / CONFIG}: head_dim is {content['head_dim']}; only hidden_size / num_attention_heads is supported")
-    return ModelConfig(
+    return family(
         **sizes,
         head_dim=head_dim,
         rope_theta=_rope_theta(folder / CONFIG, content),
@@ -94,7 +104,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the tensors of a Qwen2 model as Hugging Face names and shapes them (a kernel is output x input).
+    """Return the tensors of a model as Hugging Face names and shapes them (a kernel is output x input).
 
     Args:
         config: the model.
@@ -117,6 +127,8 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "mlp.up_proj.weight": (config.hidden_dim, width),
         "mlp.down_proj.weight": (width, config.hidden_dim),
     }
+    if isinstance(config, LlamaConfig):
+        layer = {name: shape for name, shape in layer.items() if not name.endswith("bias")}
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, width)}
     for place in range(config.num_layers):
         shapes |= {f"model.layers.{place}.{name}": shape for name, shape in layer.items()}
@@ -126,17 +138,22 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse what is not a plain Qwen2 decoder."""
-    architectures = content.get("architectures") or [content.get("model_type")]
+def _family(path: Path, content: Mapping[str, Any]) -> type[ModelConfig]:
+    """The configuration's type; refuses what is not a plain decoder of one of the families."""
+    model_type = content.get("model_type")
+    architectures = content.get("architectures") or [model_type]
     name = architectures[0] if isinstance(architectures, list) else architectures
-    if content.get("model_type") != "qwen2" or name not in (ARCHITECTURE, "qwen2"):
-        raise InputError(f"{path} describes {name}; only {ARCHITECTURE} (Qwen2 and Qwen2.5) is supported")
+    wanted, family = FAMILIES.get(str(model_type), (None, ModelConfig))
+    if wanted is None or name not in (wanted, model_type):
+        known = " and ".join(architecture for architecture, _ in FAMILIES.values())
+        raise InputError(f"{path} describes {name}; only {known} are supported")
     if content.get("quantization_config") is not None:
         raise InputError(f"{path} describes quantised weights (quantization_config); take the snapshot in bfloat16, float16 or float32")
     rope = {**_section(path, content, "rope_parameters"), **_section(path, content, "rope_scaling")}
     unlike = {
         "use_sliding_window": content.get("use_sliding_window", False) is not False,
+        "attention_bias": family is LlamaConfig and content.get("attention_bias", False) is not False,
+        "mlp_bias": content.get("mlp_bias", False) is not False,
         "hidden_act": content.get("hidden_act", "silu") != "silu",
         "tie_word_embeddings": not isinstance(content.get("tie_word_embeddings", False), bool),
         "rope_type": rope.get("rope_type", rope.get("type", "default")) != "default",
@@ -144,6 +161,7 @@ def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
     for key, differs in unlike.items():
         if differs:
             raise InputError(f"{path}: this value of {key} is not implemented; take a model with Qwen2.5's own setting")
+    return family
 
 
 def _section(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from lsa_jax import checks, exit_codes, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import experiment, metrics, splits, trained_runs
 from lsa_jax.lm.batches import padded_length
+from lsa_jax.lm.categories import CATEGORIES
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.divergence import DivergedError
 from lsa_jax.lm.evaluate import evaluate as evaluated
@@ -96,6 +97,8 @@ def evaluate(
     questions: DataSettings | None,
     protocol: Protocol,
     which: str,
+    peft: Sequence[Path] = (),
+    categories: Sequence[str] = CATEGORIES,
     *,
     quiet: bool,
 ) -> int:
@@ -109,6 +112,8 @@ def evaluate(
         questions: which questions, where there are no runs to read it from.
         protocol: how.
         which: checkpoints, see `lsa_jax.lm.trained_runs.Run.steps`.
+        peft: adapters in PEFT's format, evaluated too.
+        categories: whose questions are asked.
         quiet: show no progress.
 
     Returns:
@@ -120,12 +125,11 @@ def evaluate(
     data_seed = runs[0].data.data_seed if runs else asked.data_seed
     store.writable_folder(out)
     models = trained_runs.candidates(model, runs, protocol.dtype, which, data_seed)
-    pool = splits.by_subject(material.splits.rest)
+    models += trained_runs.peft_candidates(model, peft, protocol.dtype, data_seed)
+    pool, chosen = splits.by_subject(material.splits.rest), material.splits.only(categories)
     try:
         with reporting(Console(stderr=True), quiet=quiet) as tell:
-            _, diverged = evaluated(
-                models, material.tokenizer, material.splits, pool, protocol, out, lambda done, total: tell("parts", done, total)
-            )
+            _, diverged = evaluated(models, material.tokenizer, chosen, pool, protocol, out, lambda done, total: tell("parts", done, total))
     except KeyboardInterrupt:
         _console(stderr=True).print(f"interrupted, what is finished is in {out}: run the same command to go on")
         return exit_codes.INTERRUPTED_RESUMABLE
@@ -133,21 +137,22 @@ def evaluate(
     return _failed(diverged) if diverged else exit_codes.DONE
 
 
-def export(run: Path, model: Path, out: Path, step: int | None, dtype: str) -> int:
-    """Write a checkpoint as a snapshot.
+def export(run: Path, model: Path, out: Path, step: int | None, dtype: str | None, *, peft: bool = False) -> int:
+    """Write a checkpoint as a snapshot, or its adapters in PEFT's format.
 
     Args:
         run: folder of the run.
         model: the snapshot it began with.
         out: folder of the new one.
         step: which checkpoint.
-        dtype: what the weights are stored in.
+        dtype: what is stored, see `lsa_jax.lm.trained_runs.export_run`.
+        peft: write the adapters alone.
 
     Returns:
         The exit code.
     """
     try:
-        _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype)}")
+        _console().print(f"written: {trained_runs.export_run(model, run, step, out, dtype, peft=peft)}")
     except DivergedError as error:
         return _failed([str(error)])
     return exit_codes.DONE

@@ -1,7 +1,9 @@
-"""A local Hugging Face snapshot of a Qwen2 model: checked file by file and loaded by tunix, and its weight files written."""
+"""A local Hugging Face snapshot of a Qwen2 or Llama model: checked file by file and loaded by tunix, and its weight files written."""
 
 import dataclasses
+import functools
 import hashlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
+from tunix.models import safetensors_loader
 from tunix.models.qwen2 import params
 from tunix.models.qwen2.model import ModelConfig, Qwen2
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import divergence, forward
-from lsa_jax.lm.config import CONFIG, DTYPES, read_config, read_json, tensor_shapes
+from lsa_jax.lm.config import CONFIG, DTYPES, LlamaConfig, read_config, read_json, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -54,7 +57,9 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     """
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
-    model = params.create_model_from_safe_tensors(str(folder), config, dtype=DTYPES[dtype])
+    fill = functools.partial(_with_biases, config) if isinstance(config, LlamaConfig) else None
+    names = params._get_key_and_transform_mapping
+    model = safetensors_loader.load_and_create_model(str(folder), Qwen2, config, names, preprocess_fn=fill, dtype=DTYPES[dtype])
     wrong = divergence.first_not_finite(forward.tensors(model))
     if wrong is not None:
         raise InputError(f"{folder} has {divergence.BROKEN} in {wrong}; copy the snapshot again, or take another model")
@@ -145,24 +150,40 @@ def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: i
     """
     names = sorted(tensors)
     if num_shards == 1:
-        return _save(folder / WEIGHTS, {name: tensors[name] for name in names})
+        return save_tensors(folder / WEIGHTS, {name: tensors[name] for name in names})
     weight_map: dict[str, Any] = {}
     for place in range(num_shards):
         file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
         part = names[place::num_shards]
-        _save(folder / file, {name: tensors[name] for name in part})
+        save_tensors(folder / file, {name: tensors[name] for name in part})
         weight_map |= dict.fromkeys(part, file)
     size = sum(tensor.nbytes for tensor in tensors.values())
     return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
 
 
-def _save(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write one weight file, whole or not at all."""
+def save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write one file of tensors, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: what it holds, by name.
+
+    Raises:
+        OSError: if it cannot be written, for example where the disk is full.
+    """
     with store.replacing(path) as temporary:
         try:
             save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
         except safetensors.SafetensorError as error:
             raise OSError(f"{path} cannot be written ({error}): free some space, or choose another folder") from None
+
+
+def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a Llama model with the zero biases that make it a Qwen2 model, by tunix's names."""
+    heads = {"q": config.num_heads, "k": config.num_kv_heads, "v": config.num_kv_heads}
+    places = itertools.product(range(config.num_layers), heads.items())
+    biases = {f"layers.{place}.attn.{name}_bias": np.zeros(count * config.head_dim, np.float32) for place, (name, count) in places}
+    return {**tensors, **biases}
 
 
 def _header(path: Path) -> dict[str, tuple[int, ...]]:

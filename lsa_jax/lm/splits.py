@@ -48,6 +48,25 @@ class Splits:
         ]
         return pd.DataFrame(rows)
 
+    def only(self, chosen: Sequence[str]) -> "Splits":
+        """Return the splits with the evaluation questions of some categories alone.
+
+        Args:
+            chosen: the categories.
+
+        Returns:
+            The splits.
+
+        Raises:
+            InputError: if there is no such category, or none of its questions.
+        """
+        for name in chosen:
+            checks.as_choice("category", name, categories.CATEGORIES)
+        asked = [one for one in self.evaluation if self.categories[one.subject] in chosen]
+        if not asked:
+            raise InputError(f"there are no evaluation questions of {', '.join(chosen) or 'no category'}: choose another category")
+        return dataclasses.replace(self, evaluation=asked)
+
 
 def split(
     questions: Sequence[Question],

@@ -1,12 +1,13 @@
-"""Small Qwen2 snapshots with random weights, to try everything on without a real model."""
+"""Small snapshots with random weights, to try everything on without a real model."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from lsa_jax import store
-from lsa_jax.lm.config import ARCHITECTURE, CONFIG, read_config, tensor_shapes
+from lsa_jax.lm.config import CONFIG, FAMILIES, read_config, tensor_shapes
 from lsa_jax.lm.snapshot import write_weights
 
 
@@ -14,6 +15,7 @@ def write_snapshot(
     folder: Path,
     seed: int,
     *,
+    model_type: str = "qwen2",
     vocab_size: int = 64,
     width: int = 64,
     mlp_width: int = 128,
@@ -25,15 +27,17 @@ def write_snapshot(
     num_shards: int = 1,
     scale: float = 1.0,
     embedding_std: float = 0.02,
+    bias_std: float = 0.0,
     tokenizer: Path | None = None,
 ) -> Path:
-    """Write a random Qwen2 snapshot in float32.
+    """Write a random snapshot in float32.
 
-    Kernels are normal with variance scale²/input width, biases zero, norms one.
+    Kernels are normal with variance scale²/input width, norms one.
 
     Args:
         folder: where; made if it does not exist.
         seed: of the weights.
+        model_type: `qwen2` or `llama`.
         vocab_size: number of tokens.
         width: of the residual stream.
         mlp_width: of the feed-forward layers.
@@ -45,6 +49,7 @@ def write_snapshot(
         num_shards: number of weight files.
         scale: factor of the random kernels.
         embedding_std: standard deviation of the embeddings.
+        bias_std: standard deviation of the biases, where the model has some.
         tokenizer: a tokenizer.json to copy in, with a tokenizer_config.json beside it if there is one.
 
     Returns:
@@ -52,8 +57,8 @@ def write_snapshot(
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "architectures": [ARCHITECTURE],
-        "model_type": "qwen2",
+        "architectures": [FAMILIES[model_type][0]],
+        "model_type": model_type,
         "vocab_size": vocab_size,
         "hidden_size": width,
         "intermediate_size": mlp_width,
@@ -71,8 +76,8 @@ def write_snapshot(
         "eos_token_id": None,
     }
     store.save_json(folder / CONFIG, content)
-    rng = np.random.default_rng(seed)
-    tensors = {name: _initial(rng, name, shape, scale, embedding_std) for name, shape in tensor_shapes(read_config(folder)).items()}
+    rng, deviations = np.random.default_rng(seed), {"embed_tokens.weight": embedding_std, "bias": bias_std}
+    tensors = {name: _initial(rng, name, shape, scale, deviations) for name, shape in tensor_shapes(read_config(folder)).items()}
     write_weights(folder, tensors, num_shards)
     for path in [] if tokenizer is None else [tokenizer, tokenizer.with_name("tokenizer_config.json")]:
         if path == tokenizer or path.exists():
@@ -80,11 +85,9 @@ def write_snapshot(
     return folder
 
 
-def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float, embedding_std: float) -> np.ndarray:
-    """Initial values of a tensor."""
+def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float, deviations: Mapping[str, float]) -> np.ndarray:
+    """Initial values of a tensor; a kernel's deviation follows from its width."""
     if "norm" in name:
         return np.ones(shape, np.float32)
-    if name.endswith("bias"):
-        return np.zeros(shape, np.float32)
-    deviation = embedding_std if "embed" in name else scale * shape[1] ** -0.5
-    return rng.normal(scale=deviation, size=shape).astype(np.float32)
+    deviation = next((one for ending, one in deviations.items() if name.endswith(ending)), scale * shape[-1] ** -0.5)
+    return rng.normal(scale=deviation, size=shape).astype(np.float32) if deviation else np.zeros(shape, np.float32)

@@ -10,13 +10,15 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, evaluate, experiment, export, mmlu, snapshot, splits, training_examples
+from lsa_jax.lm import checkpoints, evaluate, experiment, export, mmlu, peft_adapter, snapshot, splits, training_examples
+from lsa_jax.lm.config import read_config
 from lsa_jax.lm.experiment import Material
 from lsa_jax.lm.lora import with_adapter
 from lsa_jax.lm.records import ModelLabel, Recipe
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
-ALL, LAST = "all", "last"
+ALL, LAST, PEFT = "all", "last", "peft"
+"""Which checkpoints; and what records say of the loss of adapters that were trained elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +151,7 @@ def candidates(model: Path, runs: Sequence[Run], dtype: str, which: str, data_se
     Raises:
         InputError: if a run has no such checkpoints, or two have the same name.
     """
-    names = [run.folder.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two runs are called {name}; name the folders of runs that are evaluated together differently")
+    _check_names([run.folder for run in runs])
     base = snapshot.fingerprint(model)
     label = ModelLabel(data_seed=data_seed, model=base)
     found = [evaluate.Candidate(label, base, lambda: snapshot.load(model, dtype=dtype).model)]
@@ -164,15 +163,42 @@ def candidates(model: Path, runs: Sequence[Run], dtype: str, which: str, data_se
     return found
 
 
-def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: str) -> Path:
-    """Write a checkpoint of a run as a snapshot.
+def peft_candidates(model: Path, folders: Sequence[Path], dtype: str, data_seed: int) -> list[evaluate.Candidate]:
+    """Return models with adapters in PEFT's format, trained by whomever on whatever.
+
+    Args:
+        model: the snapshot that they belong to.
+        folders: of the adapters; their names name the models.
+        dtype: of the computation.
+        data_seed: of the questions.
+
+    Returns:
+        What to evaluate.
+
+    Raises:
+        InputError: if an adapter cannot be read or does not fit the model, or two folders have the same name.
+    """
+    _check_names(folders)
+    config, base, found = read_config(model, dtype=dtype), snapshot.fingerprint(model), []
+    for folder in folders:
+        adapter, _ = peft_adapter.read(folder, config)
+        recipe = Recipe(rank=adapter.rank, alpha=adapter.alpha)
+        label = ModelLabel(folder.name, adapter.targets, PEFT, data_seed=data_seed, model=base, recipe=recipe)
+        load = functools.partial(_with_peft, model, folder, dtype)
+        found.append(evaluate.Candidate(label, f"{base} {peft_adapter.fingerprint(folder)}", load))
+    return found
+
+
+def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: str | None, *, peft: bool = False) -> Path:
+    """Write a checkpoint of a run as a snapshot, or its adapters alone in PEFT's format.
 
     Args:
         model: the snapshot it began with.
         folder: of the run.
         step: which checkpoint; the last one by default.
-        out: folder of the new snapshot.
-        dtype: what its weights are stored in.
+        out: folder of the new snapshot, or of the adapters.
+        dtype: what is stored, `float32` or `bfloat16`; by default bfloat16 for a snapshot and float32 for adapters.
+        peft: write the adapters alone.
 
     Returns:
         The folder.
@@ -186,7 +212,18 @@ def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: st
     export.check_free(out)
     chosen = checkpoints.last(folder) if step is None else step
     adapted = _restored(functools.partial(_adapted, model, run.finetune, "float32"), folder, chosen)
-    return export.export(model, out, export.merged(adapted, experiment.adapter_of(run.finetune)), dtype)
+    adapter = experiment.adapter_of(run.finetune)
+    if peft:
+        return peft_adapter.save(adapted, adapter, model, out, dtype or "float32")
+    return export.export(model, out, export.merged(adapted, adapter), dtype or "bfloat16")
+
+
+def _check_names(folders: Sequence[Path]) -> None:
+    """Refuse folders that name two models the same."""
+    names = [folder.name for folder in folders]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two runs are called {name}; name the folders of runs that are evaluated together differently")
 
 
 def _check_asked(asked: DataSettings, run: Run, questions: Sequence[mmlu.Question]) -> None:
@@ -203,6 +240,11 @@ def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Qwen2:
     """A base model with the adapters of a run, not trained."""
     adapter = experiment.adapter_of(settings)
     return with_adapter(snapshot.load(model, dtype=dtype).model, adapter, settings.seed)
+
+
+def _with_peft(model: Path, folder: Path, dtype: str) -> Qwen2:
+    """A base model with adapters in PEFT's format."""
+    return peft_adapter.load(folder, snapshot.load(model, dtype=dtype).model)[0]
 
 
 def _restored(adapted: Callable[[], Qwen2], run: Path, step: int) -> Qwen2:

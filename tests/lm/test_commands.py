@@ -105,6 +105,25 @@ def test_the_whole_experiment(
         assert (merged / name).read_bytes() == (Path(files[1]) / name).read_bytes()
 
 
+def test_adapters_are_written_for_peft_and_evaluated_again(files: list[str], tmp_path: Path) -> None:
+    run, adapter = tmp_path / "v-mixture", tmp_path / "adapter"
+    assert lsa_jax("lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", run) == exit_codes.DONE
+    assert lsa_jax("lm", "export", run, *files[:2], "--out", adapter, "--peft") == exit_codes.DONE
+    asked = ["--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet", "--checkpoints", "last", "--categories", "humanities"]
+    assert lsa_jax("lm", "evaluate", run, *files, "--out", tmp_path / "records", *asked, "--peft", adapter) == exit_codes.DONE
+    found = records.load_records(tmp_path / "records")
+    assert set(found["category"]) == {"humanities"}
+    assert set(found["targets"]) == {"base", "v"}
+    ordered = found.sort_values("question").set_index("loss").filter(like="log_likelihood")
+    base, ours, theirs = (ordered.loc[loss].to_numpy() for loss in ("base", "mixture", "peft"))
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.abs(ours - base).max() > 1e-4
+    with pytest.raises(InputError, match="two runs are called adapter"):
+        lsa_jax("lm", "evaluate", *files, *QUESTIONS, "--out", tmp_path / "twice", "--peft", adapter, "--peft", adapter)
+    with pytest.raises(InputError, match=r"unknown category 'stems'; .*Did you mean 'stem'"):
+        lsa_jax("lm", "evaluate", *files, *QUESTIONS, "--out", tmp_path / "twice", "--categories", "stems")
+
+
 def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", tmp_path / "run", "--dry-run"]
     assert lsa_jax(*run) == exit_codes.DONE
@@ -168,8 +187,10 @@ def test_a_signal_during_imports_ends_the_process_though_it_is_swallowed() -> No
 def test_several_runs_and_shots_are_read_and_none_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     flags = ["lm", "evaluate", "a", "~/b", "--model", "m", "--data", "d", "--out", "o"]
-    _, bound, _ = cli.app.parse_args([*flags, "--shots", "0", "--shots", "5"], exit_on_error=False, print_error=False)
+    several = ["--shots", "0", "--shots", "5", "--peft", "~/c", "--peft", "d"]
+    _, bound, _ = cli.app.parse_args([*flags, *several], exit_on_error=False, print_error=False)
     assert bound.args == (Path("a").absolute(), Path("/home/somebody/b"))
     assert bound.arguments["protocol"].shots == (0, 5)
+    assert bound.arguments["peft"] == (Path("/home/somebody/c"), Path("d").absolute())
     with pytest.raises(cyclopts.UnknownOptionError, match="--empty-shots"):
         lsa_jax(*flags, "--empty-shots")

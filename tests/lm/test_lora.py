@@ -110,6 +110,18 @@ def test_merged_export_is_loaded_by_transformers_and_by_us(base: snapshot.Snapsh
     np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
 
 
+def test_a_llama_model_is_adapted_and_exported_without_biases(tmp_path: Path) -> None:
+    llama = snapshot.load(tiny.write_snapshot(tmp_path / "base", 0, model_type="llama", scale=3.0, embedding_std=0.3))
+    model, adapter = adapted(llama, "qkv")
+    tokens = qwen.random_tokens(1, (2, 9))
+    folder = export.export(llama.path, tmp_path / "merged", export.merged(model, adapter))
+    with safetensors.safe_open(folder / snapshot.WEIGHTS, framework="numpy") as file:
+        assert not any(name.endswith("bias") for name in file.keys())  # noqa: SIM118, the file is no mapping
+    ours = qwen.our_logits(model, tokens)
+    assert np.abs(ours - qwen.our_logits(llama.model, tokens)).max() > 0.5
+    np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
+
+
 def test_a_full_disk_is_one_line(base: snapshot.Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")

@@ -27,6 +27,19 @@ def test_the_published_batch_fits_80_gb_with_rematerialisation_only() -> None:
     assert plan(dataclasses.replace(LARGE, remat_config=RematConfig.NONE), lora.Adapter("qkv"), **size).total > 80e9
 
 
+def test_the_parts_are_those_of_a_count_by_hand() -> None:
+    layer = (2048 * 2048 + 2048) + 2 * (256 * 2048 + 256) + 2048 * 2048 + 3 * 2048 * 11008 + 2 * 2048
+    parameters = 151936 * 2048 + 36 * layer + 2048
+    adapters = 36 * 128 * ((2048 + 2048) + 2 * (2048 + 256))
+    states, scores, inner = 2 * 30720 * 2048, 4 * 10 * 16 * 3072**2, 2 * 30720 * 11008
+    needed = plan(LARGE, lora.Adapter("qkv"), batch_size=10, length=3072, answers=384)
+    assert parameters == pytest.approx(3.09e9, rel=0.01)
+    by_hand = {"weights": 2 * parameters, "adapters": 16 * adapters, "logits": 3 * 4 * 10 * 384 * 151936}
+    by_hand["activations"] = 36 * states + 2 * (3 * scores + 12 * states + 4 * inner)
+    for part, count in by_hand.items():
+        assert getattr(needed, part) == pytest.approx(count, rel=0.01)
+
+
 def test_activations_are_about_what_xla_counts() -> None:
     sizes: dict[str, Any] = {"embed_dim": 128, "hidden_dim": 512, "num_heads": 4, "head_dim": 32, "num_kv_heads": 2}
     config = ModelConfig(num_layers=3, vocab_size=64, rope_theta=100, norm_eps=1e-6, use_tied_embedding=True, **sizes)

@@ -4,14 +4,16 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 import qwen
+from fakes import write_parquet
 from test_commands import lsa_jax
 
 from lsa_jax import exit_codes
-from lsa_jax.lm import prompts, snapshot, tokenizer
+from lsa_jax.lm import development, prompts, scoring, snapshot, tokenizer
 from lsa_jax.lm.mmlu import Question
 from lsa_jax.lm.tokenizer import Tokenizer
 
@@ -68,6 +70,41 @@ def test_texts_and_chats_are_those_of_transformers(source: Path, numbers: Tokeni
     messages = [{"role": role, "content": text} for role, text in turns]
     assert numbers.chat(turns) == theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert "named SmolLM" in numbers.chat(turns)
+
+
+@pytest.mark.parametrize("format", prompts.FORMATS)
+def test_letters_are_one_token_and_continue_the_prompt(numbers: Tokenizer, format: str) -> None:
+    prompt = prompts.evaluation_prompt(QUESTION, [QUESTION], format, numbers.chat)
+    lead = {"chat": "", "plain": " "}[format]
+    for letter, tokens in zip("ABCD", prompts.letter_tokens(numbers, format), strict=True):
+        assert len(tokens) == 1
+        assert numbers.encode(prompt + lead + letter) == numbers.encode(prompt) + tokens
+
+
+def test_letters_are_scored_as_lm_eval_does(source: Path, folder: Path, numbers: Tokenizer, tmp_path: Path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    lm_eval, harness = pytest.importorskip("lm_eval"), pytest.importorskip("harness")
+    huggingface, tasks = pytest.importorskip("lm_eval.models.huggingface"), pytest.importorskip("lm_eval.tasks")
+    real = development.load(Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "flan_cot_fewshot")
+    subject = [one for one in real if one.subject == "international_law"]
+    write_parquet(tmp_path / "mmlu", subject[:1], "dev")
+    write_parquet(tmp_path / "mmlu", subject[1:], "test")
+    options = {"gguf_file": source.name}
+    theirs_model = transformers.AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **options)
+    theirs_numbers = transformers.AutoTokenizer.from_pretrained(source.parent, **options)
+    model = huggingface.HFLM(pretrained=theirs_model, tokenizer=theirs_numbers, batch_size=2, device="cpu", add_bos_token=False)
+    asked = harness.mmlu_tasks(tmp_path / "mmlu", ["international_law"], tmp_path / "cache")
+    manager = tasks.TaskManager(include_defaults=False)
+    found = lm_eval.simple_evaluate(model=model, tasks=asked, num_fewshot=1, bootstrap_iters=0, task_manager=manager)
+    samples = sorted(found["samples"]["mmlu_international_law"], key=lambda sample: sample["doc_id"])
+    theirs = np.array([[float(choice[0][0]) for choice in sample["resps"]] for sample in samples])
+    texts = [numbers.encode(prompts.evaluation_prompt(one, subject[:1], "plain")) for one in subject[1:]]
+    with jax.default_matmul_precision("highest"):
+        ours = scoring.choice_log_likelihoods(snapshot.load(folder).model, texts, prompts.letter_tokens(numbers, "plain"), batch_size=2)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=0)
+    assert np.ptp(ours, axis=0).min() > 1e-2
+    right = np.mean(ours.argmax(axis=1) == [one.answer for one in subject[1:]])
+    assert right == found["results"]["mmlu_international_law"]["acc,none"]
 
 
 def test_the_experiment_on_real_questions(folder: Path, tmp_path: Path) -> None:

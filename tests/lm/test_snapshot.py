@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from lsa_jax.errors import InputError
 from lsa_jax.lm import snapshot, tiny
 
-LOUD: dict[str, Any] = {"scale": 3.0, "embedding_std": 0.3}
+LOUD: dict[str, Any] = {"scale": 3.0, "embedding_std": 0.3, "bias_std": 0.3}
 """Weights that give logits of a scale of about 7."""
 
 
@@ -23,10 +23,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_snapshot(tmp_path_factory.mktemp("snapshot") / "sound", 0, num_shards=2, **LOUD)
 
 
+@pytest.mark.parametrize("model_type", ["qwen2", "llama"])
 @pytest.mark.parametrize("settings", [{"tied": True}, {"tied": False}, {"tied": False, "num_shards": 3}], ids=["tied", "untied", "sharded"])
 @pytest.mark.parametrize("padded", [False, True], ids=["plain", "left-padded"])
-def test_logits_are_those_of_transformers(tmp_path: Path, settings: dict[str, Any], padded: bool) -> None:
-    tiny.write_snapshot(tmp_path, 1, rope_theta=1e6, **LOUD, **settings)
+def test_logits_are_those_of_transformers(tmp_path: Path, model_type: str, settings: dict[str, Any], padded: bool) -> None:
+    tiny.write_snapshot(tmp_path, 1, model_type=model_type, rope_theta=3e4, **LOUD, **settings)
     tokens, mask = qwen.random_tokens(2, (3, 12)), np.ones((3, 12), bool)
     if padded:
         mask[1, :4] = mask[2, :7] = False
@@ -86,8 +87,17 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON .*copy it again"),
     "config nested": (lambda folder: (folder / "config.json").write_text("[" * 10**5), "config.json is no JSON .*copy it again"),
     "architecture": (
+        change_config(architectures=["MistralForCausalLM"], model_type="mistral"),
+        "describes MistralForCausalLM; only Qwen2ForCausalLM and LlamaForCausalLM are supported",
+    ),
+    "architecture of another type": (change_config(model_type="llama"), "describes Qwen2ForCausalLM; only"),
+    "biases that Llama has not": (
         change_config(architectures=["LlamaForCausalLM"], model_type="llama"),
-        "describes LlamaForCausalLM; only Qwen2ForCausalLM",
+        r"has the tensor model.layers.0.self_attn.k_proj.bias, which config.json knows nothing of",
+    ),
+    "Llama with biases": (
+        change_config(architectures=None, model_type="llama", attention_bias=True),
+        "this value of attention_bias is not implemented",
     ),
     "rope scaling": (change_config(rope_scaling={"type": "yarn", "factor": 4.0}), "this value of rope_type is not implemented"),
     "sliding window": (change_config(use_sliding_window=True), "this value of use_sliding_window is not implemented"),
