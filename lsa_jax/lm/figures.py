@@ -48,7 +48,7 @@ def draw(records: pd.DataFrame, out: Path, shots: int, *, exhaustive: Sequence[i
 
     Args:
         records: see `lsa_jax.lm.records`.
-        out: figure and numbers, without a suffix; `_paths`, `_changes` and `_answers` are added for the others.
+        out: figure and numbers, without a suffix; `_paths`, `_changes`, `_models` and `_answers` are added for the others.
         shots: number of few-shot examples.
         exhaustive: numbers of shots at which all questions there are were asked, so that the draw of questions makes no error.
         asked: what is asked without shots in each category, where that is something else than with them.
@@ -58,16 +58,16 @@ def draw(records: pd.DataFrame, out: Path, shots: int, *, exhaustive: Sequence[i
         _without_question_error(table, exhaustive)
         for table in (accuracy(records), pd.concat([changes(records), *(differences(records, *pair) for pair in pairs)]))
     )
-    said = answers(records)
-    for name, table in (("", numbers), ("_changes", effects), ("_answers", said)):
+    said, models = answers(records), changes_by_model(records, pairs)
+    for name, table in (("", numbers), ("_changes", effects), ("_models", models), ("_answers", said)):
         store.save_table(out.with_name(f"{out.name}{name}"), table)
     console = Console(width=150, highlight=False, markup=False)
     for table in (accuracy_table(numbers, shots), accuracy_table(effects, shots), answer_table(said, shots)):
         console.print(table)
     with mpl.rc_context({"pdf.fonttype": 42}):
-        store.save_figure(out, plot_changes(effects, changes_by_model(records, pairs), shots, asked))
+        store.save_figure(out, plot_changes(effects, models, numbers[numbers["targets"] == BASE], shots, asked))
         store.save_figure(out.with_name(f"{out.name}_paths"), plot_zero_against_few(by_model(records), shots, asked))
-    console.print(f"written: {out}.pdf and .png, {out.name}_paths.*, and numbers: {out.name}, _changes, _answers .csv and .parquet")
+    console.print(f"written: {out}.pdf, .png, {out.name}_paths.*; numbers: {out.name}, _changes, _models, _answers, each .csv and .parquet")
 
 
 def select(records: pd.DataFrame, chosen: Sequence[str]) -> pd.DataFrame:
