@@ -97,17 +97,17 @@ def figure(
     records: Local,
     *,
     out: Annotated[Path | None, Parameter(converter=local_path)] = None,
-    shots: Whole = 5,
-    categories: Annotated[tuple[str, ...], Several] = ("humanities", "stem"),
+    shots: Whole | None = None,
+    categories: Annotated[tuple[str, ...], Several] = (),
     select: Annotated[tuple[str, ...], Several] = (),
 ) -> int:
     """Draw few-shot against zero-shot accuracy from stored records, and print accuracies, their changes, and what is answered.
 
     Args:
-        records: Folder that lsa-jax lm evaluate wrote.
+        records: Folder that lsa-jax lm evaluate wrote, or folder records of lsa-jax lm demo.
         out: Figure and numbers without a suffix; by default figure in the folder.
-        shots: Number of shots on the vertical axis.
-        categories: A panel each; may be given several times.
+        shots: Number of few-shot examples; by default 5, for the demo 12.
+        categories: A panel each; may be given several times; by default humanities and stem, for the demo its own.
         select: NAME=VALUE, which fine-tuned models, for example rank=8 or learning_rate=1e-5; may be given several times.
 
     Returns:
@@ -148,11 +148,18 @@ def export(
 
 
 @app.command
-def demo(*, preset: Preset = "default", out: Annotated[Path | None, Parameter(converter=local_path)] = None, quiet: bool = False) -> int:
+def demo(
+    *,
+    preset: Preset = "default",
+    first_seed: int = 0,
+    out: Annotated[Path | None, Parameter(converter=local_path)] = None,
+    quiet: bool = False,
+) -> int:
     """Run the whole experiment in small, on a symbol-letter task: pretraining, fine-tuning, scoring and the figure, in minutes.
 
     Args:
         preset: quick shows that everything runs, and nothing else.
+        first_seed: Seed of the first pretrained model; another one draws all of them anew.
         out: Folder for everything; by default results/lm-demo-PRESET. Run it again to go on after an interruption.
         quiet: Print the table only, no progress.
 
@@ -162,4 +169,4 @@ def demo(*, preset: Preset = "default", out: Annotated[Path | None, Parameter(co
     with extra.importing():
         from lsa_jax.lm import demo_command
 
-    return demo_command.run(preset, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)
+    return demo_command.run(preset, first_seed, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)

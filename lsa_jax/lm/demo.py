@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +11,32 @@ import pandas as pd
 from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import checks
-from lsa_jax.lm import checkpoints, export, records, schedule, scoring, snapshot, symbols, tiny
+from lsa_jax.lm import export, records, schedule, scoring, snapshot, symbols, tiny
 from lsa_jax.lm.demo_settings import DemoSettings
-from lsa_jax.lm.finetune import Training, finetune
+from lsa_jax.lm.demo_training import train
+from lsa_jax.lm.finetune import Training
 from lsa_jax.lm.lora import Adapter, with_adapter
 from lsa_jax.lm.records import ModelLabel, Recipe
 
+SHAPE: dict[str, Any] = {"width": 32, "mlp_width": 64, "num_heads": 2, "num_kv_heads": 2, "rope_theta": 100.0, "embedding_std": 0.3}
+"""Of the models; the smallest that was tried, and it learns to look things up in a thousand steps."""
+
 SCORED_AT_ONCE = 128
-LONGEST = 3 * (symbols.SHOTS + 1) + 1
+STEPS_AT_ONCE = 100
+"""Steps of pretraining in one program; of fine-tuning it is an epoch."""
 
 Report = Callable[[str, int, float], None]
-"""What is told of every finished step: the run's name, the step and its loss."""
+"""What is told of every finished program: the run's name, its last step and the loss of that."""
 
 
 def run(settings: DemoSettings, out: Path, report: Report, stop: Callable[[], bool]) -> pd.DataFrame:
-    """Pretrain a model for every seed, fine-tune it on every target set and loss, and score all checkpoints.
+    """Pretrain a model for every seed, fine-tune it on every target set and loss, and score it after every epoch.
 
     Args:
         settings: sizes.
-        out: folder for models, checkpoints and records; what is finished there is used again.
-        report: told of every step.
-        stop: asked before every step whether to stop.
+        out: folder for pretrained models and records; what is finished there is used again.
+        report: told of every program.
+        stop: asked before every program whether to stop.
 
     Returns:
         Records, see `lsa_jax.lm.records`. Without shots all symbols are asked, so that there is no error over questions.
@@ -67,40 +73,28 @@ def _pretrained(settings: DemoSettings, seed: int, out: Path, report: Report, st
     folder = out / name / "snapshot"
     if (folder / snapshot.WEIGHTS).exists():
         return folder
-    start = tiny.write_snapshot(out / name / "random", seed, vocab_size=symbols.VOCABULARY, rope_theta=100.0, embedding_std=0.3)
-    training = Training(
-        settings.pretraining_steps, settings.pretraining_rate, checkpoint_every=settings.pretraining_steps, max_length=LONGEST
-    )
+    start = tiny.write_snapshot(out / name / "random", seed, vocab_size=symbols.VOCABULARY, **SHAPE)
+    training = Training(settings.pretraining_steps, settings.pretraining_rate, checkpoint_every=STEPS_AT_ONCE, max_length=symbols.LONGEST)
     model = snapshot.load(start).model
     texts = symbols.pretraining(place, settings.pretraining_steps, settings.pretraining_batch)
-    _train(model, texts, training, out / name, report, stop)
+    for _ in train(model, texts, training, report=partial(report, name), stop=stop):
+        pass
     return export.export(start, folder, export.merged(model))
 
 
-def _train(model: Qwen2, steps: Any, training: Training, folder: Path, report: Report, stop: Callable[[], bool]) -> None:
-    """Train a model to its end."""
-    done = finetune(model, steps, training, folder, report=lambda step, loss: report(folder.name, step, loss), stop=stop)
-    if done < training.steps:
-        raise KeyboardInterrupt
-
-
 def _records(settings: DemoSettings, label: ModelLabel, source: Path, out: Path, report: Report, stop: Callable[[], bool]) -> pd.DataFrame:
-    """Records of a pretrained model, or of all checkpoints of a fine-tuning run, which is made if it is not there."""
+    """Records of a pretrained model, or of a fine-tuned one after every epoch."""
 
     def compute() -> pd.DataFrame:
         model = snapshot.load(source).model
         if label.is_base:
             return _scores(settings, label, model)
         model = with_adapter(model, Adapter(label.targets, settings.rank, settings.alpha), label.seed)
-        training = Training(label.step, settings.learning_rate, checkpoint_every=settings.steps, max_length=LONGEST)
+        training = Training(label.step, settings.learning_rate, checkpoint_every=settings.steps, max_length=symbols.LONGEST)
         size = {"epochs": settings.epochs, "steps": settings.steps, "batch_size": settings.batch_size}
         steps = symbols.finetuning(symbols.world(label.seed), label.loss, **size, seed=label.seed)
-        _train(model, steps, training, out / label.run, report, stop)
-        tables = []
-        for step in checkpoints.planned(out / label.run, label.step, settings.steps):
-            checkpoints.restore(out / label.run, step, model)
-            tables.append(_scores(settings, dataclasses.replace(label, step=step), model))
-        return records.join(tables)
+        made = train(model, steps, training, report=partial(report, label.run), stop=stop)
+        return records.join([_scores(settings, dataclasses.replace(label, step=step), model) for step in made])
 
     return records.save_part(out / "records", {**dataclasses.asdict(settings), **label.columns()}, compute)
 
@@ -113,5 +107,5 @@ def _scores(settings: DemoSettings, label: ModelLabel, model: Qwen2) -> pd.DataF
     for shots, questions in asked.items():
         found = scoring.choice_log_likelihoods(model, questions.prompts, symbols.CHOICES, SCORED_AT_ONCE)
         answers = np.array(questions.answers).tolist()
-        tables.append(records.score_records(label, questions.table, found, answers, shots=shots, format="symbols"))
+        tables.append(records.score_records(label, questions.table, found, answers, shots=shots, format=symbols.FORMAT))
     return records.join(tables)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lsa_jax import exit_codes, store
 from lsa_jax.errors import InputError
+from lsa_jax.lm import symbols
 from lsa_jax.lm.accuracy import accuracy, answers, by_model, changes, changes_by_model, differences
 from lsa_jax.lm.records import BASE, MODEL, load_records
 from lsa_jax.lm.table import accuracy_table, answer_table
@@ -19,14 +20,14 @@ PAIRS = (("v", "qkv"), ("v", "qk"), ("v", "q"), ("v", "k"))
 """Sets of targets that are compared directly, where both are there."""
 
 
-def figure(folder: Path, out: Path, shots: int, categories: Sequence[str], chosen: Sequence[str]) -> int:
+def figure(folder: Path, out: Path, shots: int | None = None, categories: Sequence[str] = (), chosen: Sequence[str] = ()) -> int:
     """Draw the figure of stored records, and print and write their numbers.
 
     Args:
         folder: of the records.
         out: figure and numbers, without a suffix.
-        shots: on the vertical axis.
-        categories: a panel each.
+        shots: number of few-shot examples; by default 5, and for the small experiment its own number.
+        categories: a panel each; by default Humanities and STEM, and for the small experiment both of its own.
         chosen: NAME=VALUE, which fine-tuned models, by columns of the records.
 
     Returns:
@@ -36,10 +37,16 @@ def figure(folder: Path, out: Path, shots: int, categories: Sequence[str], chose
         InputError: if there are no records of a category or of what was chosen.
     """
     found = select(load_records(folder), chosen)
+    small = set(found["format"]) == {symbols.FORMAT}
+    categories = categories or (tuple(symbols.ASKED) if small else ("humanities", "stem"))
     missing = set(categories) - set(found["category"])
     if missing:
         raise InputError(f"{folder} has no records of {sorted(missing)[0]!r}; it has {', '.join(sorted(set(found['category'])))}")
-    draw(found[found["category"].isin(categories)], out, shots)
+    found = found[found["category"].isin(categories)]
+    if small:
+        draw(found, out, shots or symbols.SHOTS, exhaustive=(0,), asked=symbols.ASKED)
+    else:
+        draw(found, out, shots or 5)
     return exit_codes.DONE
 
 
@@ -48,7 +55,7 @@ def draw(records: pd.DataFrame, out: Path, shots: int, *, exhaustive: Sequence[i
 
     Args:
         records: see `lsa_jax.lm.records`.
-        out: figure and numbers, without a suffix; `_paths`, `_changes` and `_answers` are added for the others.
+        out: figure and numbers, without a suffix; `_paths`, `_changes`, `_models` and `_answers` are added for the others.
         shots: number of few-shot examples.
         exhaustive: numbers of shots at which all questions there are were asked, so that the draw of questions makes no error.
         asked: what is asked without shots in each category, where that is something else than with them.
@@ -58,16 +65,16 @@ def draw(records: pd.DataFrame, out: Path, shots: int, *, exhaustive: Sequence[i
         _without_question_error(table, exhaustive)
         for table in (accuracy(records), pd.concat([changes(records), *(differences(records, *pair) for pair in pairs)]))
     )
-    said = answers(records)
-    for name, table in (("", numbers), ("_changes", effects), ("_answers", said)):
+    said, models = answers(records), changes_by_model(records, pairs)
+    for name, table in (("", numbers), ("_changes", effects), ("_models", models), ("_answers", said)):
         store.save_table(out.with_name(f"{out.name}{name}"), table)
     console = Console(width=150, highlight=False, markup=False)
     for table in (accuracy_table(numbers, shots), accuracy_table(effects, shots), answer_table(said, shots)):
         console.print(table)
     with mpl.rc_context({"pdf.fonttype": 42}):
-        store.save_figure(out, plot_changes(effects, changes_by_model(records, pairs), shots, asked))
+        store.save_figure(out, plot_changes(effects, models, numbers[numbers["targets"] == BASE], shots, asked))
         store.save_figure(out.with_name(f"{out.name}_paths"), plot_zero_against_few(by_model(records), shots, asked))
-    console.print(f"written: {out}.pdf and .png, {out.name}_paths.*, and numbers: {out.name}, _changes, _answers .csv and .parquet")
+    console.print(f"written: {out}.pdf, .png, {out.name}_paths.*; numbers: {out.name}, _changes, _models, _answers, each .csv and .parquet")
 
 
 def select(records: pd.DataFrame, chosen: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The symbol-letter task: a language of lookups in which a small model learns facts in its weights and lookups from its prompt.
 
-A text is `BOS (symbol : letter)... symbol : letter`. A mapping gives each of the 8 symbols of a category one of 4 letters. Texts follow
+A text is `BOS (symbol letter)... symbol letter`. A mapping gives each of the 8 symbols of a category one of 4 letters. Texts follow
 either the category's one known mapping (facts) or a fresh one (to be read from the text). Two categories of symbols stand in for the
 domain that is fine-tuned on and for another one.
 """
@@ -14,10 +14,14 @@ import pandas as pd
 from lsa_jax.lm import schedule
 from lsa_jax.lm.examples import Example
 
-BOS, COLON, FIRST_LETTER, FIRST_SYMBOL = 0, 1, 2, 6
+BOS, FIRST_LETTER, FIRST_SYMBOL = 0, 1, 5
 LETTERS, SYMBOLS = 4, 8
 VOCABULARY = 32
+FORMAT = "symbols"
+"""What records call its prompts."""
 SHOTS = 12
+LONGEST = 2 * (SHOTS + 1) + 1
+"""Tokens of the longest text."""
 CATEGORIES = {"in": "first symbols", "out": "second symbols"}
 """Domain and name of the two categories; fine-tuning is on the first."""
 
@@ -81,7 +85,7 @@ def text(category: int, symbols: Sequence[int], mapping: np.ndarray) -> tuple[in
         Token numbers.
     """
     first = FIRST_SYMBOL + category * SYMBOLS
-    return (BOS, *(token for one in symbols for token in (first + one, COLON, FIRST_LETTER + int(mapping[one]))))
+    return (BOS, *(token for one in symbols for token in (first + one, FIRST_LETTER + int(mapping[one]))))
 
 
 def pretraining(place: World, steps: int, batch_size: int) -> Iterator[list[Example]]:
@@ -102,7 +106,7 @@ def pretraining(place: World, steps: int, batch_size: int) -> Iterator[list[Exam
             category = int(rng.integers(2))
             mapping = place.known[category] if number % 2 else rng.integers(LETTERS, size=SYMBOLS)
             texts.append(text(category, rng.integers(SYMBOLS, size=SHOTS + 1).tolist(), mapping))
-        yield [Example(one[:1], one[1:], (False, False, True) * (SHOTS + 1)) for one in texts]
+        yield [Example(one[:1], one[1:], (False, True) * (SHOTS + 1)) for one in texts]
 
 
 def finetuning(place: World, loss: str, *, epochs: int, steps: int, batch_size: int, seed: int) -> Iterator[list[Example]]:

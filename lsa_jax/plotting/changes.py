@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lsa_jax.errors import InputError
-from lsa_jax.plotting.language_model import DOMAINS, LOSS_LOOKS, TARGET_COLORS, category_title, check_alike, interval
+from lsa_jax.plotting.language_model import CHANCE, CHANCE_LOOK, DOMAINS, LOSS_LOOKS, TARGET_COLORS, category_title, check_alike, interval
 from lsa_jax.plotting.style import BLACK, FULL_WIDTH, STYLE
 
 ROW_HEIGHT = 0.19
@@ -19,15 +19,18 @@ POINTS = 100.0
 """Changes are drawn in percentage points."""
 
 
-def plot_changes(effects: pd.DataFrame, models: pd.DataFrame, few_shots: int, asked: Mapping[str, str] | None = None) -> Figure:
+def plot_changes(
+    effects: pd.DataFrame, models: pd.DataFrame, base: pd.DataFrame, few_shots: int, asked: Mapping[str, str] | None = None
+) -> Figure:
     """Draw changes of accuracy from the base model, and differences between targets, one row each.
 
     Filled marks are means with 95 % intervals, small open ones the single models. A row of differences (black) compares two sets of targets
-    directly, question by question; it is known better than the two rows that it is of.
+    directly, question by question; it is known better than the two rows that it is of. Dotted lines are changes to guessing.
 
     Args:
         effects: changes and differences, see `lsa_jax.lm.accuracy.changes` and `differences`; the last steps are drawn.
         models: the same for each model, see `lsa_jax.lm.accuracy.changes_by_model`.
+        base: accuracies of the base model, see `lsa_jax.lm.accuracy.accuracy`.
         few_shots: number of shots of the few-shot columns.
         asked: what is asked without shots in each category, where that is something else than with them.
 
@@ -49,9 +52,11 @@ def plot_changes(effects: pd.DataFrame, models: pd.DataFrame, few_shots: int, as
         for axes, (domain, category, shots) in zip(panels, columns, strict=True):
             means, points = (_of(table, domain, category, shots) for table in (last, dots))
             _draw_panel(axes, means, points, places)
+            _draw_chance(axes, CHANCE - float(_of(base, domain, category, shots)["accuracy"].mean()), places)
             told = f"{shots}-shot" if shots else f"zero-shot, {asked[category]}" if asked else "zero-shot"
             axes.set_title(f"{category_title(category)}\n({DOMAINS.get(domain, domain)})\n{told}", fontsize=STYLE["legend.fontsize"])
         _label_rows(panels[0], places)
+        panels[0].set_xlim(max(-POINTS, panels[0].get_xlim()[0]), min(POINTS, panels[0].get_xlim()[1]))
         figure.supxlabel("change of accuracy in percentage points", fontsize=STYLE["axes.labelsize"])
     return figure
 
@@ -94,13 +99,21 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: pd.DataFrame, places: d
         height, look = places[row["loss"], row["targets"]], _look(row)
         bounds = np.clip([row["change"] - half, row["change"] + half], -1, 1)
         axes.plot(POINTS * bounds, [height, height], color=look["color"], linewidth=1.4, zorder=2)
-        axes.plot(POINTS * row["change"], height, linestyle="none", markersize=4, zorder=3, **look)
+        axes.plot(POINTS * row["change"], height, linestyle="none", markersize=4, zorder=3, clip_on=False, **look)
         same = points[(points["loss"] == row["loss"]) & (points["targets"] == row["targets"])]
         small: dict[str, Any] = {**look, "markerfacecolor": "none", "markeredgewidth": 0.5, "markersize": 3}
-        axes.plot(POINTS * same["change"], np.full(len(same), height + 0.3), linestyle="none", zorder=1, **small)
+        axes.plot(POINTS * same["change"], np.full(len(same), height + 0.3), linestyle="none", zorder=1, clip_on=False, **small)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
+
+
+def _draw_chance(axes: Axes, change: float, places: dict[tuple[str, str], float]) -> None:
+    """Draw the change to guessing across the rows that are changes from the base model."""
+    for loss in dict.fromkeys(loss for loss, _ in places):
+        heights = [height for (one, targets), height in places.items() if one == loss and " - " not in targets]
+        axes.plot([POINTS * change] * 2, [min(heights) - 0.5, max(heights) + 0.5], **CHANCE_LOOK)
+        axes.text(POINTS * change, min(heights) - 0.55, "chance", ha="center", va="bottom", color="0.45", fontsize="x-small")
 
 
 def _look(row: dict[str, Any]) -> dict[str, Any]:

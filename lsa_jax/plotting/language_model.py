@@ -21,6 +21,9 @@ TARGET_COLORS = {"qkv": VERMILION, "v": BLUE, "q": ORANGE, "k": GREEN, "qk": PUR
 LOSS_LOOKS = {"zero_shot": ("-", "o", "zero-shot loss"), "mixture": ("--", "s", "zero-shot + few-shot")}
 OTHER_LOOKS = [(":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v")]
 NORMAL_QUANTILE = 1.96
+CHANCE = 0.25
+"""Accuracy of guessing one of four letters."""
+CHANCE_LOOK: dict[str, Any] = {"color": "0.45", "linestyle": (0, (1, 2)), "linewidth": 0.9, "zorder": 0}
 SEEDS = ["seed", "data_seed"]
 RECIPE = (
     *("model", "rank", "alpha", "learning_rate", "training_shots", "batch_size", "epochs", "epoch_steps", "num_training"),
@@ -33,7 +36,7 @@ def plot_zero_against_few(accuracies: pd.DataFrame, few_shots: int, asked: Mappi
     """Draw few-shot accuracy against zero-shot accuracy, a path from the base model over the checkpoints of each run.
 
     A path is the mean over models; its last checkpoint is a filled mark, the others are open ones, and small dots are the last checkpoints
-    of the single models. Dotted lines are the accuracies of the base model. How well changes are known is for
+    of the single models. Grey lines are the accuracies of the base model, dotted ones those of guessing. How well changes are known is for
     `lsa_jax.plotting.changes.plot_changes` to show.
 
     Args:
@@ -65,7 +68,8 @@ def plot_zero_against_few(accuracies: pd.DataFrame, few_shots: int, asked: Mappi
             Line2D([], [], color=color, linestyle=line, marker=mark, markersize=4, label=name) for color, line, mark, name in looks.values()
         ]
         star = Line2D([], [], color=BLACK, marker="*", markersize=8, linestyle="none", label="base model")
-        figure.legend(handles=[star, *handles], loc="outside upper center", ncols=min(4, len(handles) + 1))
+        guess = Line2D([], [], label="chance", **CHANCE_LOOK)
+        figure.legend(handles=[star, guess, *handles], loc="outside upper center", ncols=min(4, len(handles) + 2))
     return figure
 
 
@@ -144,8 +148,9 @@ def _draw_panel(axes: Axes, points: pd.DataFrame, looks: dict[tuple[str, str], t
     """Draw the base model and the path of every run, with the single models at its end."""
     sides = ["accuracy_zero", "accuracy_few"]
     base = points.loc[points["targets"] == BASE, sides].mean()
-    axes.axvline(base["accuracy_zero"], color="0.7", linestyle=":", linewidth=0.8, zorder=0)
-    axes.axhline(base["accuracy_few"], color="0.7", linestyle=":", linewidth=0.8, zorder=0)
+    for draw_line, name in ((axes.axvline, "accuracy_zero"), (axes.axhline, "accuracy_few")):
+        draw_line(base[name], color="0.8", linewidth=0.8, zorder=0)
+        draw_line(CHANCE, **CHANCE_LOOK)
     for (target, loss), (color, line, mark, _) in looks.items():
         models = points[(points["targets"] == target) & (points["loss"] == loss)]
         if models.empty:

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from lsa_jax import exit_codes
-from lsa_jax.lm import demo, demo_command, symbols
+from lsa_jax.lm import demo, demo_command, figures, forward, metrics, snapshot, symbols, tiny
 from lsa_jax.lm.accuracy import accuracy
 from lsa_jax.lm.demo_settings import DemoSettings
+from lsa_jax.lm.demo_training import train
+from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.finetune import Training, finetune
+from lsa_jax.lm.lora import Adapter, with_adapter
+from lsa_jax.lm.records import load_records
 
 SMALL = DemoSettings(1, 0, ("v",), ("mixture",), pretraining_steps=4, pretraining_batch=4, epochs=2, steps=2, batch_size=4, questions=8)
 
@@ -34,32 +40,32 @@ def test_texts_follow_their_mappings() -> None:
         ids = (*one.prompt, *one.response)
         category = (ids[1] - symbols.FIRST_SYMBOL) // symbols.SYMBOLS
         pairs = {
-            (token - symbols.FIRST_SYMBOL - category * symbols.SYMBOLS, letter) for token, letter in zip(ids[1::3], ids[3::3], strict=True)
+            (token - symbols.FIRST_SYMBOL - category * symbols.SYMBOLS, letter) for token, letter in zip(ids[1::2], ids[2::2], strict=True)
         }
         assert len({symbol for symbol, _ in pairs}) == len(pairs)
         known = {(symbol, symbols.FIRST_LETTER + int(letter)) for symbol, letter in enumerate(place.known[category])}
         assert (pairs <= known) == bool(number % 2)
         assert one.num_learned == symbols.SHOTS + 1
     for step in symbols.finetuning(place, "0.5", epochs=1, steps=4, batch_size=16, seed=0):
-        assert {len(one.prompt) for one in step} == {3, 3 + 3 * symbols.SHOTS}
+        assert {len(one.prompt) for one in step} == {2, 2 + 2 * symbols.SHOTS}
         for one in step:
-            symbol = one.prompt[-2] - symbols.FIRST_SYMBOL
+            symbol = one.prompt[-1] - symbols.FIRST_SYMBOL
             assert one.response == (symbols.FIRST_LETTER + place.new[symbol],)
 
 
 def test_few_shot_questions_are_answered_by_their_prompts() -> None:
     questions = symbols.few_shot_questions(symbols.world(0), 50, 0)
     for prompt, answer in zip(questions.prompts, questions.answers, strict=True):
-        shown = dict(zip(prompt[1:-2:3], prompt[3::3], strict=True))
-        assert shown[prompt[-2]] == symbols.FIRST_LETTER + answer
+        shown = dict(zip(prompt[1:-1:2], prompt[2::2], strict=True))
+        assert shown[prompt[-1]] == symbols.FIRST_LETTER + answer
     assert questions.table["domain"].tolist() == ["in"] * 50 + ["out"] * 50
     assert np.bincount(questions.answers, minlength=4).min() > 10
 
 
 def test_a_run_through_all_parts_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    seen: list[str] = []
-    first = demo.run(SMALL, tmp_path, lambda name, step, loss: seen.append(name), lambda: False)
-    assert set(seen) == {"pretrained-0", "v-mixture-0"}
+    seen: list[tuple[str, int]] = []
+    first = demo.run(SMALL, tmp_path, lambda name, step, loss: seen.append((name, step)), lambda: False)
+    assert seen == [("pretrained-0", 4), ("v-mixture-0", 2), ("v-mixture-0", 4)]
     assert set(zip(first["targets"], first["step"], first["shots"], first["domain"], strict=True)) == {
         (targets, step, shots, domain)
         for targets, step in (("base", 0), ("v", 2), ("v", 4))
@@ -72,12 +78,45 @@ def test_a_run_through_all_parts_is_used_again(tmp_path: Path, monkeypatch: pyte
         demo.run(SMALL, tmp_path / "other", lambda *_: None, lambda: True)
 
 
+@pytest.mark.parametrize("adapter", [None, Adapter("qk", 4, 8.0)])
+def test_many_steps_a_program_train_as_the_large_experiment_does(tmp_path: Path, adapter: Adapter | None) -> None:
+    source = tiny.write_snapshot(tmp_path / "model", 0, vocab_size=symbols.VOCABULARY, **demo.SHAPE)
+    training = Training(5, 1e-3, checkpoint_every=2, max_length=symbols.LONGEST)
+    examples = list(symbols.finetuning(symbols.world(0), "0.5", epochs=1, steps=5, batch_size=8, seed=0))
+    models = [snapshot.load(source).model for _ in range(3)]
+    if adapter is not None:
+        models = [with_adapter(model, adapter, 0) for model in models]
+    told: list[tuple[int, float]] = []
+    finetune(models[0], examples, training, tmp_path / "run")
+    assert list(train(models[1], iter(examples), training, report=lambda *one: told.append(one), stop=lambda: False)) == [2, 4, 5]
+    losses = [line["loss"] for line in metrics.read(tmp_path / "run" / metrics.FILE)]
+    assert [step for step, _ in told] == [2, 4, 5]
+    np.testing.assert_allclose([loss for _, loss in told], [losses[step - 1] for step in (2, 4, 5)], rtol=1e-5)
+    kind = nnx.Param if adapter is None else nnx.LoRAParam
+    wanted, found, start = (forward.tensors(model, kind) for model in models)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5)
+    assert any(float(abs(found[name] - start[name]).max()) > 1e-3 for name in found)
+
+
+def test_a_diverged_training_is_told(tmp_path: Path) -> None:
+    source = tiny.write_snapshot(tmp_path, 0, vocab_size=symbols.VOCABULARY, **demo.SHAPE)
+    examples = symbols.finetuning(symbols.world(0), "zero_shot", epochs=1, steps=3, batch_size=4, seed=0)
+    training = Training(3, 1e30, max_length=symbols.LONGEST)
+    with pytest.raises(DivergedError, match="a loss before step 3"):
+        list(train(snapshot.load(source).model, examples, training, report=lambda *_: None, stop=lambda: False))
+
+
 @pytest.mark.slow
 def test_the_quick_preset_draws_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(demo_command, "stop_signals", never)
-    assert demo_command.run("quick", tmp_path, quiet=True) == exit_codes.DONE
+    assert demo_command.run("quick", 3, tmp_path, quiet=True) == exit_codes.DONE
     assert "accuracy, zero-shot and 12-shot" in capsys.readouterr().out
-    written = {"figure.pdf", "figure_paths.png", "figure.parquet", "figure_changes.csv", "run.json"}
+    (tmp_path / "figure.csv").unlink()
+    assert b"/FontType 42" in (tmp_path / "figure.pdf").read_bytes()
+    assert set(load_records(tmp_path / "records")["seed"]) == {3}
+    assert figures.figure(tmp_path / "records", tmp_path / "figure") == exit_codes.DONE
+    written = {"figure.csv", "figure_models.csv", "figure.pdf", "figure_paths.png", "figure.parquet", "figure_changes.csv", "run.json"}
     assert {path.name for path in tmp_path.iterdir()} >= written
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lsa_jax.errors import InputError
 from lsa_jax.plotting.changes import plot_changes
-from lsa_jax.plotting.language_model import plot_zero_against_few
+from lsa_jax.plotting.language_model import CHANCE_LOOK, plot_zero_against_few
 from lsa_jax.plotting.style import BLACK, BLUE, FULL_WIDTH, VERMILION
 
 
@@ -39,6 +39,12 @@ def effects() -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, pd.concat([table.assign(seed=seed, change=table["change"] + 0.1 * seed - 0.05) for seed in range(2)])
 
 
+def base() -> pd.DataFrame:
+    """Accuracies of the base model."""
+    places = [(domain, name, shots) for domain, name in (("in", "humanities"), ("out", "stem")) for shots in (0, 5)]
+    return pd.DataFrame(places, columns=["domain", "category", "shots"]).assign(accuracy=[0.2, 0.6, 0.3, 0.7])
+
+
 def curve(axes: Axes, color: str) -> np.ndarray:
     """The path of one colour."""
     for line in axes.lines:
@@ -64,15 +70,15 @@ def test_panels_paths_and_base() -> None:
     (limits,) = {axes.get_ylim() for axes in plot_zero_against_few(high, 5).axes}
     assert limits == (0.98, 1.0)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["base model", "qkv, zero-shot loss", "v, zero-shot loss"]
+    assert labels == ["base model", "chance", "qkv, zero-shot loss", "v, zero-shot loss"]
 
 
 def test_changes_are_drawn_with_their_intervals_and_models() -> None:
-    figure = plot_changes(*effects(), 5)
+    figure = plot_changes(*effects(), base(), 5)
     titles = [axes.get_title() for axes in figure.axes]
     names = ("Humanities\n(in domain)", "STEM\n(out of domain)")
     assert titles == [f"{name}\n{shots}" for name in names for shots in ("zero-shot", "5-shot")]
-    named = plot_changes(*effects(), 5, {"humanities": "new", "stem": "known"})
+    named = plot_changes(*effects(), base(), 5, {"humanities": "new", "stem": "known"})
     assert [axes.get_title().split("\n")[-1] for axes in named.axes] == ["zero-shot, new", "5-shot", "zero-shot, known", "5-shot"]
     few = figure.axes[1]
     half = np.hypot(1.96 * 0.01, 12.706 * 0.02)
@@ -83,13 +89,17 @@ def test_changes_are_drawn_with_their_intervals_and_models() -> None:
     np.testing.assert_allclose(dots[BLUE], [-15, -5])
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["qkv", "v", "v − qkv", "zero-shot loss"]
+    chances = [line for axes in figure.axes for line in axes.lines if str(line.get_color()) == CHANCE_LOOK["color"]]
+    np.testing.assert_allclose([line.get_xdata() for line in chances], [[5, 5], [-35, -35], [-5, -5], [-45, -45]])
+    assert [np.ptp(line.get_ydata()) for line in chances] == [2.0] * 4
+    assert all(-100 <= end <= 100 for axes in figure.axes for end in axes.get_xlim())
     heights = [curve(few, color)[0, 1] for color in (VERMILION, BLUE, BLACK)]
     assert heights == list(figure.axes[0].get_yticks()[:3])
 
 
 def test_one_model_has_the_interval_over_questions() -> None:
     table, models = effects()
-    figure: Figure = plot_changes(table.assign(seed_error=np.nan, num_seeds=1), models, 5)
+    figure: Figure = plot_changes(table.assign(seed_error=np.nan, num_seeds=1), models, base(), 5)
     assert np.ptp(curve(figure.axes[1], BLUE)[:, 0]) / 2 == pytest.approx(1.96)
 
 
@@ -97,9 +107,9 @@ def test_unknown_targets_and_losses_are_drawn_too() -> None:
     table = accuracies()
     table.loc[table["targets"] == "v", ["targets", "loss"]] = [".*o_proj", "0.5,1"]
     figure = plot_zero_against_few(table, 1)
-    assert [text.get_text() for text in figure.legends[0].get_texts()][2] == ".*o_proj, 0.5,1"
+    assert [text.get_text() for text in figure.legends[0].get_texts()][3] == ".*o_proj, 0.5,1"
     told, models = (one.replace({"targets": {"v": ".*o_proj"}, "loss": {"zero_shot": "0.5,1"}}) for one in effects())
-    labels = [label.get_text() for label in plot_changes(told, models, 5).axes[0].get_yticklabels()]
+    labels = [label.get_text() for label in plot_changes(told, models, base(), 5).axes[0].get_yticklabels()]
     assert labels == ["qkv", ".*o_proj", "v − qkv", "0.5,1"]
 
 
@@ -118,4 +128,4 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         plot_zero_against_few(tuned, 5)
     none, models = (one[one["shots"] == 1] for one in effects())
     with pytest.raises(InputError, match="no changes at 0 or 5 shots"):
-        plot_changes(none, models, 5)
+        plot_changes(none, models, base(), 5)
