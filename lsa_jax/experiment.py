@@ -36,12 +36,11 @@ SLACK = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows that prompts of tokens reserve for examples (static): over the prior, on the target task, for models and for baselines."""
+    """Rows that prompts of tokens reserve for examples (static): over the prior, on the target task, and where errors are simulated."""
 
     prior: int | None = None
     target: int | None = None
     evaluation: int | None = None
-    baseline: int | None = None
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

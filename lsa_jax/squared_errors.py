@@ -34,7 +34,7 @@ def projected_sampler(model: Any, covariates: prompts.Covariates) -> Errors | No
         return None
     if getattr(model, "predict", model) is predict:
         return projected_errors
-    return getattr(getattr(model, "theory", None), "sampled_errors", None)
+    return getattr(getattr(model, "theory", None) or model, "sampled_errors", None)
 
 
 def chosen_sampler(sampler: str | None, model: Any, covariates: prompts.Covariates) -> Errors | None:
@@ -135,6 +135,43 @@ def gram_errors(
     """
     drawn = prompts.sample_gram_prompts(key, problem, tasks, num_shots, batch_size)
     predictions = predict_from_gram(params, drawn.gram, drawn.query, drawn.num_tokens)
+    return (predictions - drawn.signal) ** 2 + problem.noise_std**2
+
+
+def compressed_errors(
+    predict: Forward,
+    key: Key[Array, ""],
+    params: Any,
+    problem: LinearRegression,
+    tasks: Float[Array, "dim #batch"],
+    num_shots: ArrayLike,
+    batch_size: int,
+) -> Float[Array, " batch"]:
+    r"""Draw squared errors of an estimator on the prompts on which `gram_errors` draws those of a model, one a prompt.
+
+    Args:
+        predict: the estimator, whose prediction depends on the examples through $X^\top X$, $X^\top y$ and $|y - Xw|^2$.
+        key: randomness of the batch.
+        params: its parameters.
+        problem: covariance of the covariates and label noise.
+        tasks: the regression vector of each prompt, one a column, or one column for all.
+        num_shots: number of examples, finite; may be traced.
+        batch_size: number of prompts (static).
+
+    Returns:
+        $(f - \theta^\top x)^2 + \sigma^2$ of each prompt, whose mean is the n-shot error.
+
+    References:
+        docs/theory.md, equation (D2).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(2), noise_std=0.5)
+        >>> compressed_errors(lsa.estimators.ridge, jax.random.key(1), 0.5, problem, jnp.ones((2, 1)), 20, batch_size=7).shape
+        (7,)
+    """
+    drawn = prompts.sample_compressed_prompts(key, problem, tasks, num_shots, batch_size)
+    predictions = jax.vmap(predict, (None, -1, None))(params, drawn.tokens, drawn.num_tokens)
     return (predictions - drawn.signal) ** 2 + problem.noise_std**2
 
 

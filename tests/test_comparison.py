@@ -101,7 +101,16 @@ def test_tables_are_medians_over_seeds() -> None:
     ]
     (row,) = fronts.errors(pd.DataFrame(rows)).to_dict("records")
     assert (row["median"], row["lower"], row["upper"], row["typical"]) == (2.0, 1.5, 5.5, 0.6)
+    assert (row["low"], row["high"]) == (1.0, 9.0)
     assert (row["exact"], row["num_seeds"], row["num_diverged"]) == (True, 3, 1)
+
+
+@pytest.mark.parametrize("number", [5, 8, 20])
+def test_intervals_hold_the_median_as_often_as_told(number: int) -> None:
+    drawn = np.random.default_rng(number).exponential(size=(4000, number))
+    low, high = np.array([fronts.median_interval(values) for values in drawn]).T
+    held = np.mean((low <= np.log(2)) & (np.log(2) <= high))
+    assert 0.9 - 5 * (0.09 / 4000) ** 0.5 < held < 0.97
 
 
 def test_seeds_that_stay_on_the_plateau_are_named() -> None:

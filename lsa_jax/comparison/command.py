@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lsa_jax import exit_codes
-from lsa_jax.comparison.experiment import SHAPES
+from lsa_jax.comparison.experiment import QUICK, SHAPES
 from lsa_jax.comparison.run import SWEEP, Outcome, compare
 from lsa_jax.consoles import wide_console
 from lsa_jax.reproduce.command import TABLE_WIDTH, progress
@@ -27,7 +27,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
 
     Args:
         settings: settings of the reproduction.
-        preset: name of the preset; `quick` compares two transformers, the others four.
+        preset: name of the preset; `quick` leaves out the few-shot loss with softmax attention.
         out: folder for the results.
         force: replace another run in the folder.
         figure: draw the figures.
@@ -38,7 +38,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
     """
     processes.spread_over_cores()
     errors, console = Console(stderr=True), wide_console(TABLE_WIDTH)
-    shapes = SHAPES[:2] if preset == "quick" else SHAPES
+    shapes = QUICK if preset == "quick" else SHAPES
     try:
         with progress(errors, disable=quiet) as report:
             outcome = compare(settings, out, shapes=shapes, force=force, figure=figure, report=report)

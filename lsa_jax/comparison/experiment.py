@@ -13,14 +13,17 @@ SHAPES: tuple[dict[str, Any], ...] = (
     {"layers": 3, "heads": 1, "attention": "linear"},
     {"layers": 2, "heads": 2, "attention": "softmax"},
 )
-"""Transformers that are compared, all with separate query and key; the quick preset takes the first two."""
+"""Transformers that are compared, all with separate query and key."""
 
 TRAINED = ("all", "query", "key", "value")
 LOSSES = {"zero_shot": {"zero_shot": 1.0}, "both": {"zero_shot": 1.0, "few_shot": "linear_decay"}}
 """The published objectives: the zero-shot loss, and beside it the few-shot loss with a weight that falls to 0 over the run."""
 
-RATES = (0.0003, 0.001, 0.003, 0.01)
+RATES = (0.001, 0.003, 0.01)
 """Learning rates of fine-tuning along which each method traces its front."""
+
+QUICK = (*SHAPES[:3], {**SHAPES[3], "regime": ("pretrained", *(f"zero_shot_{trained}" for trained in TRAINED))})
+"""What the quick preset compares: softmax attention, whose prompts are drawn token by token, on the zero-shot loss alone."""
 
 BASELINES = ("ridge", "least_squares", "descent_1", "descent_2", "descent_3")
 LEVELS = (0.1, 0.5, 0.9)
@@ -33,7 +36,7 @@ def spec_of(settings: Settings, shapes: tuple[dict[str, Any], ...] = SHAPES) -> 
 
     Args:
         settings: settings of the reproduction; its `model` and `gradient` must be at their defaults.
-        shapes: the transformers to compare.
+        shapes: the transformers to compare, each with the methods it is fine-tuned by (`regime`) unless it is by all.
 
     Returns:
         The spec, see `lsa_jax.sweeps.spec.read`.
@@ -67,13 +70,14 @@ def spec_of(settings: Settings, shapes: tuple[dict[str, Any], ...] = SHAPES) -> 
     }
 
 
-def shape_name(layers: int, heads: int, attention: str) -> str:
+def shape_name(layers: int, heads: int, attention: str, **others: object) -> str:
     """Return the name of a transformer in tables and figures.
 
     Args:
         layers: number of layers.
         heads: heads a layer.
         attention: `linear` or `softmax`.
+        others: what else is known of it, which its name does not say.
 
     Returns:
         The name.

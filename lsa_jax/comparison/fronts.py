@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
 from lsa_jax.comparison.experiment import shape_name
 from lsa_jax.setting import Setting
@@ -11,6 +12,9 @@ from lsa_jax.sweeps.records import quantile_name
 
 SHAPE = ("shape", "layers", "heads", "attention")
 CURVE = (*SHAPE, "regime", "rate", "test_task", "evaluation_shots")
+CONFIDENCE = 0.9
+"""Probability with which an interval holds the median over all seeds there could be, at least; reached from 5 seeds on."""
+
 NO_RATE = -1.0
 """What stands for the rate of a pretrained model or a baseline while rows are matched."""
 
@@ -54,8 +58,8 @@ def errors(records: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a shape, method or baseline, rate, test task and number of shots: `median`, `lower` and `upper` quartile over seeds of the
-        error, `typical`, the median over seeds of the median over prompts (NaN where nothing was simulated), `exact`, `num_seeds` and
-        `num_diverged`.
+        error, `low` and `high`, between which its median over all seeds lies (see `median_interval`), `typical`, the median over seeds of
+        the median over prompts (NaN where nothing was simulated), `exact`, `num_seeds` and `num_diverged`.
     """
     names = [*map(shape_name, records["layers"], records["heads"], records["attention"].astype(str))]
     named = records.assign(shape=names, rate=records["rate"].fillna(NO_RATE))
@@ -65,12 +69,37 @@ def errors(records: pd.DataFrame) -> pd.DataFrame:
     error = exact.combine_first(simulated)
     over_seeds = error.groupby(level=list(CURVE), observed=True, dropna=False)
     table = over_seeds.quantile([0.25, 0.5, 0.75]).unstack().set_axis(["lower", "median", "upper"], axis=1)
+    table[["low", "high"]] = np.stack([median_interval(values.to_numpy()) for _, values in over_seeds])
     table["typical"] = by_metric[quantile_name(0.5)].groupby(level=list(CURVE), observed=True, dropna=False).median()
     table["exact"] = exact.groupby(level=list(CURVE), observed=True, dropna=False).size().reindex(table.index).fillna(0) > 0
     table["num_seeds"] = over_seeds.size()
     lost = named[named["diverged"]].groupby(list(CURVE), observed=True, dropna=False)["seed"].nunique()
     table["num_diverged"] = lost.reindex(table.index).fillna(0).astype(int)
     return table.reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the interval that holds the median of a law with probability .9 at least, whatever the law is.
+
+    It lies between the r-th least and the r-th largest value, and misses the median if fewer than r values lie on either side of it.
+
+    Args:
+        values: independent draws; below 5 of them even their whole range holds the median less often.
+
+    Returns:
+        Both ends.
+
+    References:
+        The sign test: ranks of the binomial law of one half.
+
+    Example:
+        >>> median_interval(np.arange(1.0, 9.0))
+        (2.0, 7.0)
+    """
+    ordered, ranks = np.sort(values), np.arange(1, len(values) + 1)
+    missed = 2 * scipy.stats.binom.cdf(ranks - 1, len(values), 0.5)
+    rank = max(1, int(np.sum(missed <= 1 - CONFIDENCE)))
+    return float(ordered[rank - 1]), float(ordered[-rank])
 
 
 def fronts(summary: pd.DataFrame, num_shots: float) -> pd.DataFrame:
@@ -81,8 +110,8 @@ def fronts(summary: pd.DataFrame, num_shots: float) -> pd.DataFrame:
         num_shots: number of shots of the few-shot errors.
 
     Returns:
-        One row a shape, method and rate: medians over seeds of `zero_shot`, `few_shot_target` and `few_shot_opposite`, and quartiles of the
-        first and the last as `..._lower` and `..._upper`.
+        One row a shape, method and rate: medians over seeds of `zero_shot`, `few_shot_target` and `few_shot_opposite`, quartiles of each
+        as `..._lower` and `..._upper`, and the interval of its median as `..._low` and `..._high`.
     """
     table = summary.assign(rate=summary["rate"].fillna(NO_RATE))
     keys = [*SHAPE, "regime", "rate"]
@@ -90,7 +119,7 @@ def fronts(summary: pd.DataFrame, num_shots: float) -> pd.DataFrame:
     parts = []
     for name, (test_task, shots) in wanted.items():
         rows = table[(table["test_task"] == test_task) & (table["evaluation_shots"] == shots)].set_index(keys)
-        ends = {"median": name, "lower": f"{name}_lower", "upper": f"{name}_upper"}
+        ends = {"median": name, **{end: f"{name}_{end}" for end in ("lower", "upper", "low", "high")}}
         parts.append(rows[[*ends]].rename(columns=ends))
     counts = table.groupby(keys, observed=True, dropna=False)[["num_seeds", "num_diverged"]].max()
     return parts[0].join(parts[1:]).join(counts).reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))

@@ -1,6 +1,7 @@
 """Estimators as baselines of a sweep: by name, with what they are fitted to."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from lsa_jax.errors import InputError
 from lsa_jax.estimators import descent, linear, pool
 from lsa_jax.priors import FiniteTasks, TaskPrior
 from lsa_jax.problem import LinearRegression
+from lsa_jax.squared_errors import Errors, compressed_errors
 
 Predict = Callable[..., Float[Array, ""]]
 Fit = Callable[[Key[Array, ""], LinearRegression, TaskPrior, ArrayLike], Any]
@@ -23,6 +25,9 @@ CONTEXTS = 4096
 @dataclasses.dataclass(frozen=True)
 class Baseline:
     """An estimator beside the models of a sweep.
+
+    Passed as the model of `empirical_risk` it meets the prompts that linear attention of several heads or layers meets under the same key,
+    or with `sampler="tokens"` those that any model does, so that the noise of drawn prompts cancels from differences.
 
     Args:
         name: its name in specs, records and figures.
@@ -37,6 +42,11 @@ class Baseline:
     fit: Fit = dataclasses.field(repr=False)
     noisy: bool = False
     knows_pool: bool = False
+
+    @property
+    def sampled_errors(self) -> Errors:
+        """What draws its squared errors in time independent of the number of shots, see `lsa_jax.squared_errors.compressed_errors`."""
+        return functools.partial(compressed_errors, self.predict)
 
 
 PLAIN = {

@@ -151,7 +151,7 @@ def export(
 def demo(
     *,
     preset: Preset = "default",
-    first_seed: int = 0,
+    first_seed: Whole = 0,
     out: Annotated[Path | None, Parameter(converter=local_path)] = None,
     quiet: bool = False,
 ) -> int:

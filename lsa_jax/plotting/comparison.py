@@ -1,5 +1,6 @@
 """Figures of the comparison of transformers: error curves of every method, and fronts of zero-shot gain against few-shot loss."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from lsa_jax import estimators
 from lsa_jax.plotting.panels import FLOOR, bars, baseline_styles
-from lsa_jax.plotting.scales import set_error_scale
+from lsa_jax.plotting.scales import set_error_scale, tick_label
 from lsa_jax.plotting.style import BLACK, BLUE, FULL_WIDTH, GREEN, MARKS, PURPLE, STYLE, TASKS, VERMILION, title_of
 
 LOOKS = {"all": (VERMILION, "s"), "query": (PURPLE, "v"), "key": (GREEN, "D"), "value": (BLUE, "^")}
@@ -22,8 +23,11 @@ LINES: dict[str, Any] = {"zero_shot": "-", "both": "--"}
 """Line of the loss, the first part."""
 
 NAMES = {"zero_shot": "zero-shot loss", "both": "zero-shot + few-shot loss"}
-HIGHEST = 20.0
-"""Largest error shown, in units of the largest of the pretrained model: what lies above has exploded."""
+HIGHEST = 40.0
+"""Largest error shown, in units of the largest median over prompts of the pretrained model (its mean may lie): the rest has exploded."""
+
+WIDEST = 20.0
+"""Largest zero-shot error shown, in units of the largest of the methods; that of a pretrained model beyond it is written out."""
 
 
 def plot_errors(errors: pd.DataFrame, fronts: pd.DataFrame, noise_variance: float) -> Figure:
@@ -38,7 +42,7 @@ def plot_errors(errors: pd.DataFrame, fronts: pd.DataFrame, noise_variance: floa
         The figure.
     """
     errors = errors[np.isfinite(errors["evaluation_shots"])]
-    shapes = list(dict.fromkeys(fronts["shape"]))
+    shapes = list(dict.fromkeys(fronts.sort_values(["attention", "layers"], kind="stable")["shape"]))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 0.9 + 1.5 * len(shapes)), layout="constrained")
         panels = figure.subplots(len(shapes), len(LOOKS), sharex=True, sharey="row", squeeze=False)
@@ -51,7 +55,7 @@ def plot_errors(errors: pd.DataFrame, fronts: pd.DataFrame, noise_variance: floa
                 axes.set_title(f"{list(LOOKS)[column]} trained")
             if column == 0:
                 axes.set_ylabel(f"{shapes[row]}\n$n$-shot error")
-                start = inside.loc[inside["regime"] == "pretrained", "median"].max()
+                start = inside.loc[inside["regime"] == "pretrained", "typical"].max()
                 set_error_scale(axes, np.array([noise_variance or start / 1000, HIGHEST * start]), logarithmic=True)
         for axes in panels[-1]:
             axes.set_xlabel("number of shots $n$")
@@ -69,26 +73,25 @@ def plot_fronts(fronts: pd.DataFrame, noise_variance: float) -> Figure:
     Returns:
         The figure.
     """
-    shapes = list(dict.fromkeys(fronts["shape"]))
+    shapes = list(dict.fromkeys(fronts.sort_values(["attention", "layers"], kind="stable")["shape"]))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 2.6), layout="constrained")
-        panels = figure.subplots(1, len(shapes), squeeze=False)[0]
+        panels = figure.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
         for axes, shape in zip(panels, shapes, strict=True):
             inside = fronts[fronts["shape"] == shape]
             start = inside[inside["regime"] == "pretrained"].iloc[0]
-            for loss in LINES:
-                for trained in LOOKS:
+            for loss, trained in itertools.product(LINES, LOOKS):
+                if f"{loss}_{trained}" in set(inside["regime"]):
                     _draw_front(axes, inside[inside["regime"] == f"{loss}_{trained}"].sort_values("rate"), loss, trained)
-            axes.plot(start["zero_shot"], start["few_shot_opposite"], color=BLACK, marker="*", markersize=9, linestyle="none", zorder=4)
+            _draw_start(axes, start, WIDEST * inside.loc[inside["rate"].notna(), "zero_shot"].max())
             axes.axvline(noise_variance, **FLOOR)
             axes.set_title(shape)
             axes.set_xscale("log")
             axes.set_yscale("log")
-            axes.set_ylim(top=min(axes.get_ylim()[1], HIGHEST * start["zero_shot"]))
             axes.set_xlabel(r"zero-shot error on $\theta_0$")
         panels[0].set_ylabel(r"few-shot error on $-\theta_0$")
         handles = [Line2D([], [], color=color, marker=marker, label=name, **MARKS) for name, (color, marker) in LOOKS.items()]
-        handles += [Line2D([], [], color="0.35", linestyle=LINES[loss], label=NAMES[loss]) for loss in LINES]
+        handles += _losses(fronts)
         handles.append(Line2D([], [], color=BLACK, marker="*", linestyle="none", label="pretrained"))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
@@ -120,6 +123,8 @@ def _draw_curves(axes: Axes, errors: pd.DataFrame, fronts: pd.DataFrame, trained
         axes.plot(rows["evaluation_shots"], rows["median"], color=BLACK, linestyle=":" if test_task == "opposite" else "-", linewidth=0.9)
         for loss, linestyle in LINES.items():
             regime = f"{loss}_{trained}"
+            if regime not in set(fronts["regime"]):
+                continue
             chosen = (errors["regime"] == regime) & (errors["rate"] == best_rate(fronts, regime)) & (errors["test_task"] == test_task)
             rows = errors[chosen].sort_values("evaluation_shots")
             axes.plot(rows["evaluation_shots"], rows["median"], color=color, linestyle=linestyle)
@@ -140,6 +145,15 @@ def _draw_front(axes: Axes, rows: pd.DataFrame, loss: str, trained: str) -> None
     axes.errorbar(x, y, yerr=bars(rows, "few_shot_opposite"), color=color, marker=marker, linestyle=LINES[loss], elinewidth=0.6, **MARKS)
 
 
+def _draw_start(axes: Axes, start: pd.Series, right: float) -> None:
+    """Draw the pretrained model, at the right edge with its zero-shot error in words if that is further right."""
+    place = min(start["zero_shot"], right)
+    axes.plot(place, start["few_shot_opposite"], color=BLACK, marker="*", markersize=9, linestyle="none", zorder=4)
+    if place < start["zero_shot"]:
+        told = f"at {tick_label(float(format(start['zero_shot'], '.1g')))}"
+        axes.annotate(told, (place, start["few_shot_opposite"]), (4, 9), textcoords="offset points", ha="right")
+
+
 def _baselines(errors: pd.DataFrame) -> pd.DataFrame:
     """The rows of estimators, of descent those with as many steps as there are layers."""
     names, own = errors["regime"].astype(str), "descent_" + errors["layers"].astype(str)
@@ -149,6 +163,12 @@ def _baselines(errors: pd.DataFrame) -> pd.DataFrame:
 def _handles(errors: pd.DataFrame) -> list[Line2D]:
     """The legend: tasks, losses, the pretrained model and the baselines."""
     handles = [Line2D([], [], color=color, label=label) for color, _, label in TASKS.values()]
-    handles += [Line2D([], [], color="0.35", linestyle=LINES[loss], label=NAMES[loss]) for loss in LINES]
+    handles += _losses(errors)
     handles.append(Line2D([], [], color=BLACK, linewidth=0.9, label=r"pretrained ($-\theta_0$ dotted)"))
     return handles + [Line2D([], [], label=title_of(name), **style) for name, style in baseline_styles(_baselines(errors)).items()]
+
+
+def _losses(rows: pd.DataFrame) -> list[Line2D]:
+    """The losses of the methods there are, for the legend."""
+    used = [loss for loss in LINES if rows["regime"].astype(str).str.startswith(loss).any()]
+    return [Line2D([], [], color="0.35", linestyle=LINES[loss], label=NAMES[loss]) for loss in used]

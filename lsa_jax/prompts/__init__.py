@@ -5,7 +5,7 @@ context and the other laws of covariates belong to the type they are drawn in.
 """
 
 from lsa_jax.covariates import CovariateLaw, Covariates, gaussian, rademacher, student_t, uniform
-from lsa_jax.prompts.gram import GramPrompts, sample_context_factors, sample_gram_prompts
+from lsa_jax.prompts.gram import CompressedPrompts, GramPrompts, sample_compressed_prompts, sample_context_factors, sample_gram_prompts
 from lsa_jax.prompts.label_sums import sample_label_sums
 from lsa_jax.prompts.pool import Pool, sample_pool, sample_pool_prompt
 from lsa_jax.prompts.projection import sample_context_means
@@ -13,6 +13,7 @@ from lsa_jax.prompts.tasks import sample_task, sample_tasks
 from lsa_jax.prompts.tokens import Prompt, reserved_shots, sample_prompt
 
 __all__ = [
+    "CompressedPrompts",
     "CovariateLaw",
     "Covariates",
     "GramPrompts",
@@ -21,6 +22,7 @@ __all__ = [
     "gaussian",
     "rademacher",
     "reserved_shots",
+    "sample_compressed_prompts",
     "sample_context_factors",
     "sample_context_means",
     "sample_gram_prompts",

@@ -31,6 +31,20 @@ class GramPrompts:
     signal: Float[Array, "*seeds batch"]
 
 
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class CompressedPrompts:
+    r"""Prompts of few tokens with the Gram matrices of long ones, one a column of the last axis.
+
+    `tokens` holds d + 2 examples, whatever their number was, and the query last. Their first entries are not 1, but $X^\top X$,
+    $X^\top y$ and $|y - Xw|^2$ for every w are those of the `num_tokens` - 1 examples they stand for. `signal` is the noiseless label
+    of each query.
+    """
+
+    tokens: Float[Array, "*seeds rows token batch"]
+    num_tokens: Float[Array, "*seeds"]
+    signal: Float[Array, "*seeds batch"]
+
+
 def sample_gram_prompts(
     key: Key[Array, ""], problem: LinearRegression, tasks: Float[Array, "dim #batch"], num_shots: ArrayLike, count: int
 ) -> GramPrompts:
@@ -61,6 +75,53 @@ def sample_gram_prompts(
         >>> prompts.gram.shape, float(prompts.num_tokens)
         ((5, 5, 7), 21.0)
     """
+    factor, query, shots, signal = _factored(key, problem, tasks, num_shots, count)
+    gram = products.gram(jnp.concatenate([factor, query[:, None]], axis=1))
+    return GramPrompts(gram=gram, query=query, num_tokens=shots + 1, signal=signal)
+
+
+def sample_compressed_prompts(
+    key: Key[Array, ""], problem: LinearRegression, tasks: Float[Array, "dim #batch"], num_shots: ArrayLike, count: int
+) -> CompressedPrompts:
+    """Draw the prompts of `sample_gram_prompts` for estimators: few tokens whose Gram matrices are those of the same key.
+
+    **Assumes** fresh examples with Gaussian covariates.
+
+    Args:
+        key: randomness of the batch.
+        problem: covariance of the covariates and label noise.
+        tasks: the regression vector of each prompt, one a column, or one column for all.
+        num_shots: number n of examples, from 0 on and finite; may be traced, and then gives NaN where it is infinite.
+        count: number of prompts (static).
+
+    Returns:
+        The prompts.
+
+    Raises:
+        ValueError: if `num_shots` is negative, fractional or infinite, or `count` below 1.
+
+    References:
+        docs/theory.md, equation (D2).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lsa_jax as lsa
+        >>> problem = lsa.LinearRegression(covariance=jnp.eye(3), noise_std=0.0)
+        >>> prompts = sample_compressed_prompts(jax.random.key(0), problem, jnp.ones((3, 1)), num_shots=1000, count=7)
+        >>> prompts.tokens.shape
+        (6, 5, 7)
+        >>> seen = lsa.estimators.least_squares(None, prompts.tokens[..., 0], prompts.num_tokens)
+        >>> bool(abs(seen - prompts.signal[0]) < 1e-4)
+        True
+    """
+    factor, query, shots, signal = _factored(key, problem, tasks, num_shots, count)
+    tokens = jnp.concatenate([jnp.swapaxes(factor, 0, 1), query[None]])
+    return CompressedPrompts(tokens=tokens, num_tokens=shots + 1, signal=signal)
+
+
+def _factored(
+    key: Key[Array, ""], problem: LinearRegression, tasks: Float[Array, "dim #batch"], num_shots: ArrayLike, count: int
+) -> tuple[Float[Array, "token columns batch"], Float[Array, "token batch"], Float[Array, ""], Float[Array, " batch"]]:
+    """Factors of the Gram matrices of contexts, query tokens, the number of shots and the noiseless labels of the queries."""
     count = checks.as_count("count", count)
     shots = checks.as_shots("num_shots", num_shots, problem.root.dtype)
     known = checks.concrete(num_shots)
@@ -71,8 +132,7 @@ def sample_gram_prompts(
     x = products.shared(problem.root, normals)
     query = jnp.concatenate([jnp.ones((1, count), x.dtype), x, jnp.zeros((1, count), x.dtype)])
     factor = sample_context_factors(context_key, problem, tasks, shots, count)
-    gram = products.gram(jnp.concatenate([factor, query[:, None]], axis=1))
-    return GramPrompts(gram=gram, query=query, num_tokens=shots + 1, signal=jnp.sum(tasks * x, axis=0))
+    return factor, query, shots, jnp.sum(tasks * x, axis=0)
 
 
 def sample_context_factors(

@@ -68,7 +68,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "comparison": {
         "default": {"pool_size": 0, "evaluation_shots": 20},
-        "quick": {"pool_size": 0, "evaluation_shots": 20, "seeds": 4, "steps": 2000, "batch_size": 256, "simulation_prompts": 5000},
+        "quick": {"pool_size": 0, "evaluation_shots": 20, "steps": 2000, "batch_size": 256, "simulation_prompts": 2000},
         "paper": {"pool_size": 0, "evaluation_shots": 20, "batch_size": 5000, "decay": "constant", "simulation_prompts": 50_000},
     },
 }

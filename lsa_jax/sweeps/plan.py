@@ -86,7 +86,6 @@ class Group:
             prior=_most(self.lineages["pretraining_shots"]) if drawn or compared else None,
             target=_most(shots) if drawn or compared or pooled else None,
             evaluation=_most(spec.evaluation_shots) if drawn else None,
-            baseline=_most(spec.finite_shots) if spec.baselines else None,
         )
 
 

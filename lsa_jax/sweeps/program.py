@@ -26,6 +26,7 @@ from lsa_jax.models.protocol import all_finite
 from lsa_jax.params import Params
 from lsa_jax.priors import TaskPrior
 from lsa_jax.regimes import Regime
+from lsa_jax.regimes.paper import PRETRAINED
 from lsa_jax.setting import Setting
 from lsa_jax.sweeps.laws import Laws, knows_averages
 from lsa_jax.training import Trained
@@ -170,17 +171,17 @@ def measure_baseline(static: Static, baseline: Baseline, traced: Traced, laws: L
         grid: where to measure.
 
     Returns:
-        What is measured; all baselines of a lineage meet the same prompts.
+        What is measured, on the prompts that the pretrained model meets unless that is one head of one layer, which sees no whole prompt.
     """
 
     def one(common: tuple[Laws, Grid], traced: Traced) -> Measured:
         laws, grid = common
         setting, lineage = _drawn(static, laws, traced)
-        problem, key = lineage.problem, jax.random.fold_in(lineage.key, experiment.BASELINE_STREAM)
         fitted = lineage.prior if baseline.knows_pool else lineage.law
-        params = baseline.fit(jax.random.fold_in(key, 0), problem, fitted, setting.pretraining_shots)
-        drawing = {"model": baseline.predict, "max_shots": static.rows.baseline}
-        return _told(lineage, _simulated(static, jax.random.fold_in(key, 1), lineage, grid, params, grid.baseline_shots, drawing))
+        key = jax.random.fold_in(jax.random.fold_in(lineage.key, experiment.BASELINE_STREAM), 0)
+        params = baseline.fit(key, lineage.problem, fitted, setting.pretraining_shots)
+        estimate = _simulated(static, _prompts_key(lineage, PRETRAINED.stream), lineage, grid, params, grid.baseline_shots, baseline)
+        return _told(lineage, estimate)
 
     return _spread(static, jax.vmap(one, (None, 0)), ((laws, grid),), (traced,))
 
@@ -241,9 +242,7 @@ def _measured(
         risk = _exact(static, lineage, grid, params, model)
         diverged |= ~all_finite(risk)
     if static.simulation_prompts:
-        key = jax.random.fold_in(jax.random.fold_in(lineage.key, experiment.SIMULATION_STREAM), stream)
-        drawing = {"model": model} | ({} if static.rows.evaluation is None else {"max_shots": static.rows.evaluation})
-        estimate = _simulated(static, key, lineage, grid, params, grid.simulation_shots, drawing)
+        estimate = _simulated(static, _prompts_key(lineage, stream), lineage, grid, params, grid.simulation_shots, model)
     return _told(
         lineage,
         estimate,
@@ -252,6 +251,11 @@ def _measured(
         diverged=diverged,
         optimum=optimal if trained is None else None,
     )
+
+
+def _prompts_key(lineage: Lineage, stream: ArrayLike) -> Key[Array, ""]:
+    """The randomness of the prompts on which the models of a regime are simulated."""
+    return jax.random.fold_in(jax.random.fold_in(lineage.key, experiment.SIMULATION_STREAM), stream)
 
 
 def _exact(static: Static, lineage: Lineage, grid: Grid, params: Any, model: Model) -> Float[Array, "tasks shots"]:
@@ -271,10 +275,12 @@ def _simulated(
     grid: Grid,
     params: Any,
     shots: Float[Array, " shots"],
-    drawing: Mapping[str, Any],
+    model: Model | Baseline,
 ) -> RiskEstimate:
     """Simulated errors on the test tasks, and over prompts each with a task of its own from the laws asked for."""
-    count, drawing = static.simulation_prompts, dict[str, Any](drawing, quantiles=static.quantiles)
+    count, drawing = static.simulation_prompts, dict[str, Any](model=model, quantiles=static.quantiles)
+    if static.rows.evaluation is not None:
+        drawing |= {"sampler": "tokens", "max_shots": static.rows.evaluation}
     found = [evaluation.simulated_curves(key, params, lineage.problem, _test_tasks(lineage, grid), shots, count, **drawing)]
     for law, stream in zip(_test_laws(static, lineage), static.test_laws, strict=True):
         law_key = jax.random.fold_in(key, LAW_STREAMS[stream])
