@@ -83,7 +83,7 @@ def sweep(
             report=report,
             stop=stop,
         )
-    again = f"run the same command again to go on; finished work is in {out}"
+    again = f"run the same command again to resume; finished work is in {out}"
     errors.print(f"{watching.rank(share)}{watching.summary(progress)}", highlight=False, soft_wrap=True)
     if progress.interrupted:
         errors.print(f"{watching.rank(share)}interrupted: {again}", highlight=False, soft_wrap=True)

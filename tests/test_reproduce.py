@@ -200,7 +200,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(number: int, tmp_path: Path
     os.kill(process.pid, number)
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == exit_codes.INTERRUPTED_RESUMABLE, errors
-    assert "run the same command to go on" in errors
+    assert "run the same command to resume" in errors
     begun = {path.name: path.stat().st_mtime_ns for path in (out / run.SWEEP / "chunks").iterdir()}
     call("reproduce", *flags, "--out", out)
     assert json.loads((out / "run.json").read_text())["finished"]

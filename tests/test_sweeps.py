@@ -544,7 +544,7 @@ def test_an_interrupted_sweep_ends_after_its_chunk_and_goes_on(tmp_path: Path) -
         errors = process.communicate()[1]
     assert process.returncode == 75
     assert "finishing the current chunk" in errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to resume" in errors
     assert commands.status(tmp_path / "out") == 75
     lsa.run_sweep(grid, tmp_path / "out")
     assert len(values(tmp_path / "out")) == 8000 * 2 * 12

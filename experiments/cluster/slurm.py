@@ -1,7 +1,7 @@
 """A sweep on SLURM: `python slurm.py SPEC OUT JOBS`. Each job is one worker with one GPU; a job that dies, or ends, is replaced.
 
 Needs `pip install 'lsa-jax[cluster]' dask-jobqueue` here and on the nodes, and OUT on storage that all see. Run it on a login node, in
-`tmux` or the like, or as a small job of its own: it hands out chunks and trains nothing. Run it again to go on after an interruption.
+`tmux` or the like, or as a small job of its own: it hands out chunks and trains nothing. Run it again to resume after an interruption.
 """
 
 import sys

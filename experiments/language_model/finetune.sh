@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The published fine-tuning runs: four target sets, two losses. Run it again to go on after an interruption.
+# The published fine-tuning runs: four target sets, two losses. Run it again to resume after an interruption.
 # Usage: finetune.sh MODEL DATA OUT [flags of `lsa-jax lm finetune`, for example --dry-run or --reasoning FILE]
 set -euo pipefail
 model=$1 data=$2 out=$3

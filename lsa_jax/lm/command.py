@@ -32,7 +32,7 @@ def finetune(
     memory_gb: float = 80.0,
     quiet: bool = False,
 ) -> int:
-    """Fine-tune adapters on Humanities questions; run it again to go on after an interruption.
+    """Fine-tune adapters on Humanities questions; run it again to resume after an interruption.
 
     Args:
         model: Hugging Face snapshot of a Qwen2, Qwen2.5 or Llama model.
@@ -69,7 +69,7 @@ def evaluate(
     categories: Annotated[tuple[str, ...], Several] = CATEGORIES,
     quiet: bool = False,
 ) -> int:
-    """Evaluate the base model and the checkpoints of runs; run it again to go on after an interruption.
+    """Evaluate the base model and the checkpoints of runs; run it again to resume after an interruption.
 
     Args:
         runs: Folders that lsa-jax lm finetune wrote.
@@ -160,7 +160,7 @@ def demo(
     Args:
         preset: quick shows that everything runs, and nothing else.
         first_seed: Seed of the first pretrained model; another one draws all of them anew.
-        out: Folder for everything; by default results/lm-demo-PRESET. Run it again to go on after an interruption.
+        out: Folder for everything; by default results/lm-demo-PRESET. Run it again to resume after an interruption.
         quiet: Print the table only, no progress.
 
     Returns:

@@ -39,7 +39,7 @@ def run(preset: str, first_seed: int, out: Path, *, quiet: bool) -> int:
         with stop_signals() as stop, reporting(errors, quiet=quiet) as tell:
             demo.run(settings, out, lambda name, step, loss: tell(f"{name}, loss {loss:.3f}", step, _total(settings, name)), stop)
     except KeyboardInterrupt:
-        told = f"interrupted; what is finished is in {out}: run the same command to go on"
+        told = f"interrupted; what is finished is in {out}: run the same command to resume"
         errors.print(told, markup=False, highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE
     except DivergedError as error:

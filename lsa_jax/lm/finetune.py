@@ -114,7 +114,7 @@ def finetune(
         except (ValueError, RuntimeError) as error:
             if DISK_FULL not in str(error):
                 raise
-            raise OSError(f"{run} cannot be written ({DISK_FULL}): free some space and run the same command to go on") from None
+            raise OSError(f"{run} cannot be written ({DISK_FULL}): free some space and run the same command to resume") from None
     if log.diverged is None:
         wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
         log.diverged = None if wrong is None else f"{wrong} has {BROKEN} after step {trainer.train_steps}"

@@ -81,7 +81,7 @@ def finetune(model: Path, data: Path, out: Path, settings: FinetuneSettings, que
     except DivergedError as error:
         return _failed([str(error)])
     if done < total:
-        _console(stderr=True).print(f"interrupted at step {done} of {total}, kept in {out}: run the same command to go on")
+        _console(stderr=True).print(f"interrupted at step {done} of {total}, kept in {out}: run the same command to resume")
         return exit_codes.INTERRUPTED_RESUMABLE
     losses = [line["loss"] for line in metrics.read(out / metrics.FILE)]
     told = f", loss {losses[0]:.4g} at the first and {losses[-1]:.4g} at the last" if losses else ""
@@ -131,7 +131,7 @@ def evaluate(
         with reporting(Console(stderr=True), quiet=quiet) as tell:
             _, diverged = evaluated(models, material.tokenizer, chosen, pool, protocol, out, lambda done, total: tell("parts", done, total))
     except KeyboardInterrupt:
-        _console(stderr=True).print(f"interrupted, what is finished is in {out}: run the same command to go on")
+        _console(stderr=True).print(f"interrupted, what is finished is in {out}: run the same command to resume")
         return exit_codes.INTERRUPTED_RESUMABLE
     _console().print(f"records: {out}")
     return _failed(diverged) if diverged else exit_codes.DONE

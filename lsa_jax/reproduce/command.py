@@ -50,7 +50,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
         if not kept:
             errors.print("interrupted before anything was finished", highlight=False)
             return exit_codes.INTERRUPTED
-        errors.print(f"interrupted; finished seeds are kept in {out}: run the same command to go on", highlight=False, soft_wrap=True)
+        errors.print(f"interrupted; finished seeds are kept in {out}: run the same command to resume", highlight=False, soft_wrap=True)
         return exit_codes.INTERRUPTED_RESUMABLE
     print_outcome(console, outcome)
     console.print(f"\nfigure, numbers and parameters: {out}", highlight=False, soft_wrap=True)

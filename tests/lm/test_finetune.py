@@ -82,7 +82,7 @@ def test_a_full_disk_is_one_line_and_other_errors_are_not_hidden(folder: Path, t
         return train
 
     monkeypatch.setattr(finetune.PeftTrainer, "train", fails("RESOURCE_EXHAUSTED: writing: No space left on device [source ...]"))
-    with pytest.raises(OSError, match=r"cannot be written .*: free some space and run the same command to go on"):
+    with pytest.raises(OSError, match=r"cannot be written .*: free some space and run the same command to resume"):
         train(folder, tmp_path)
     monkeypatch.setattr(finetune.PeftTrainer, "train", fails("another"))
     with pytest.raises(ValueError, match="another"):
