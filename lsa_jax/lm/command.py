@@ -155,7 +155,7 @@ def demo(
     out: Annotated[Path | None, Parameter(converter=local_path)] = None,
     quiet: bool = False,
 ) -> int:
-    """Run the whole experiment in small, on a symbol-letter task: pretraining, fine-tuning, scoring and the figure, in minutes.
+    """Run a small version of the whole experiment, on a symbol-letter task: pretraining, fine-tuning, scoring and the figure, in minutes.
 
     Args:
         preset: quick shows that everything runs, and nothing else.

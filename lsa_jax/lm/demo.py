@@ -1,4 +1,4 @@
-"""The experiment in small: pretrain, fine-tune and score tiny models on the symbol-letter task, through the code of the large one."""
+"""A small version of the experiment: tiny models pretrained, fine-tuned and scored on a symbol-letter task by the code of the large one."""
 
 import dataclasses
 from collections.abc import Callable
