@@ -56,7 +56,7 @@ def _of_chunk(arrays: Mapping[str, np.ndarray], spec: Spec, group: Group, model:
         def one(given: tuple[TransformerParams, jax.Array, jax.Array]) -> jax.Array:
             params, task, noise = given
             problem = LinearRegression(double(known.covariance), noise)
-            return zero_shot_risks(model, params, problem, double(np.array(spec.cosines))[:, None] * task)
+            return zero_shot_risks(model, params, problem, jnp.outer(double(np.array(spec.cosines)), task))
 
         return jax.lax.map(one, (params, tasks, noise))
 
