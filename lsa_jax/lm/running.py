@@ -125,7 +125,7 @@ def evaluate(
     data_seed = runs[0].data.data_seed if runs else asked.data_seed
     store.writable_folder(out)
     models = trained_runs.candidates(model, runs, protocol.dtype, which, data_seed)
-    models += trained_runs.peft_candidates(model, peft, protocol.dtype, data_seed)
+    models += trained_runs.peft_candidates(model, models[0], peft, protocol.dtype)
     pool, chosen = splits.by_subject(material.splits.rest), material.splits.only(categories)
     try:
         with reporting(Console(stderr=True), quiet=quiet) as tell:

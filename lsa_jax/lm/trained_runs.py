@@ -163,14 +163,14 @@ def candidates(model: Path, runs: Sequence[Run], dtype: str, which: str, data_se
     return found
 
 
-def peft_candidates(model: Path, folders: Sequence[Path], dtype: str, data_seed: int) -> list[evaluate.Candidate]:
+def peft_candidates(model: Path, base: evaluate.Candidate, folders: Sequence[Path], dtype: str) -> list[evaluate.Candidate]:
     """Return models with adapters in PEFT's format, trained by whomever on whatever.
 
     Args:
         model: the snapshot that they belong to.
+        base: the model of the snapshot itself, the first of `candidates`.
         folders: of the adapters; their names name the models.
         dtype: of the computation.
-        data_seed: of the questions.
 
     Returns:
         What to evaluate.
@@ -179,13 +179,13 @@ def peft_candidates(model: Path, folders: Sequence[Path], dtype: str, data_seed:
         InputError: if an adapter cannot be read or does not fit the model, or two folders have the same name.
     """
     _check_names(folders)
-    config, base, found = read_config(model, dtype=dtype), snapshot.fingerprint(model), []
+    config, found = read_config(model, dtype=dtype), []
     for folder in folders:
         adapter, _ = peft_adapter.read(folder, config)
         recipe = Recipe(rank=adapter.rank, alpha=adapter.alpha)
-        label = ModelLabel(folder.name, adapter.targets, PEFT, data_seed=data_seed, model=base, recipe=recipe)
+        label = dataclasses.replace(base.label, run=folder.name, targets=adapter.targets, loss=PEFT, recipe=recipe)
         load = functools.partial(_with_peft, model, folder, dtype)
-        found.append(evaluate.Candidate(label, f"{base} {peft_adapter.fingerprint(folder)}", load))
+        found.append(evaluate.Candidate(label, f"{base.fingerprint} {peft_adapter.fingerprint(folder)}", load))
     return found
 
 
