@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from letters import check_letters
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import chat_template, prompts, tokenizer
@@ -62,12 +63,7 @@ def test_numbers_and_conversations_are_those_of_transformers(folder: Path, numbe
 
 @pytest.mark.parametrize("format", prompts.FORMATS)
 def test_letters_are_one_token_and_continue_the_prompt(numbers: Tokenizer, format: str) -> None:
-    prompt = prompts.evaluation_prompt(QUESTION, [QUESTION], format, numbers.chat)
-    lead = {"chat": "", "plain": " "}[format]
-    for letter, tokens in zip("ABCD", prompts.letter_tokens(numbers, format), strict=True):
-        assert len(tokens) == 1
-        assert numbers.decode(tokens) == lead + letter
-        assert numbers.encode(prompt + lead + letter) == numbers.encode(prompt) + tokens
+    check_letters(numbers, QUESTION, format)
 
 
 def test_a_model_of_another_vocabulary_is_refused(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import qwen
 from fakes import write_parquet
+from letters import check_letters
 from test_commands import lsa_jax
 
 from lsa_jax import exit_codes
@@ -74,11 +75,7 @@ def test_texts_and_chats_are_those_of_transformers(source: Path, numbers: Tokeni
 
 @pytest.mark.parametrize("format", prompts.FORMATS)
 def test_letters_are_one_token_and_continue_the_prompt(numbers: Tokenizer, format: str) -> None:
-    prompt = prompts.evaluation_prompt(QUESTION, [QUESTION], format, numbers.chat)
-    lead = {"chat": "", "plain": " "}[format]
-    for letter, tokens in zip("ABCD", prompts.letter_tokens(numbers, format), strict=True):
-        assert len(tokens) == 1
-        assert numbers.encode(prompt + lead + letter) == numbers.encode(prompt) + tokens
+    check_letters(numbers, QUESTION, format)
 
 
 def test_letters_are_scored_as_lm_eval_does(source: Path, folder: Path, numbers: Tokenizer, tmp_path: Path) -> None:
