@@ -370,7 +370,3 @@ def _one_line(error: BaseException) -> str:
 def _warn(message: Warning | str, *_: object) -> None:
     """Show a warning on one line."""
     print(f"lsa-jax: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

@@ -70,14 +70,13 @@ def spec_of(settings: Settings, shapes: tuple[dict[str, Any], ...] = SHAPES) -> 
     }
 
 
-def shape_name(layers: int, heads: int, attention: str, **others: object) -> str:
+def shape_name(layers: int, heads: int, attention: str) -> str:
     """Return the name of a transformer in tables and figures.
 
     Args:
         layers: number of layers.
         heads: heads a layer.
         attention: `linear` or `softmax`.
-        others: what else is known of it, which its name does not say.
 
     Returns:
         The name.

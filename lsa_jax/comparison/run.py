@@ -86,7 +86,7 @@ def compare(
     read, begun = spec.read(spec_of(settings, shapes)), time.perf_counter()
     groups = plan.plan(read)
     processes.local_mesh(settings.device)
-    told = {**dataclasses.asdict(settings), "shapes": [shape_name(**shape) for shape in shapes]}
+    told = {**dataclasses.asdict(settings), "shapes": [shape_name(shape["layers"], shape["heads"], shape["attention"]) for shape in shapes]}
     store.claim_folder(out, told, force=force, files=FILES)
     run.run_sweep(read, out / SWEEP, save_params=True, device=settings.device, report=report)
     chunks = _trained(out / SWEEP, groups)

@@ -42,7 +42,7 @@ def plot_errors(errors: pd.DataFrame, fronts: pd.DataFrame, noise_variance: floa
         The figure.
     """
     errors = errors[np.isfinite(errors["evaluation_shots"])]
-    shapes = list(dict.fromkeys(fronts.sort_values(["attention", "layers"], kind="stable")["shape"]))
+    shapes = _shapes(fronts)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 0.9 + 1.5 * len(shapes)), layout="constrained")
         panels = figure.subplots(len(shapes), len(LOOKS), sharex=True, sharey="row", squeeze=False)
@@ -73,7 +73,7 @@ def plot_fronts(fronts: pd.DataFrame, noise_variance: float) -> Figure:
     Returns:
         The figure.
     """
-    shapes = list(dict.fromkeys(fronts.sort_values(["attention", "layers"], kind="stable")["shape"]))
+    shapes = _shapes(fronts)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 2.6), layout="constrained")
         panels = figure.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
@@ -166,6 +166,11 @@ def _handles(errors: pd.DataFrame) -> list[Line2D]:
     handles += _losses(errors)
     handles.append(Line2D([], [], color=BLACK, linewidth=0.9, label=r"pretrained ($-\theta_0$ dotted)"))
     return handles + [Line2D([], [], label=title_of(name), **style) for name, style in baseline_styles(_baselines(errors)).items()]
+
+
+def _shapes(fronts: pd.DataFrame) -> list[str]:
+    """The transformers, linear ones first, by their layers."""
+    return list(dict.fromkeys(fronts.sort_values(["attention", "layers"], kind="stable")["shape"]))
 
 
 def _losses(rows: pd.DataFrame) -> list[Line2D]:
