@@ -12,7 +12,6 @@ from lsa_jax import lab, optima
 from lsa_jax.claims.case import PUBLISHED_INIT
 from lsa_jax.params import Params
 from lsa_jax.plotting.style import TITLES, half_width
-from lsa_jax.population import population_risk, prior_risk
 from lsa_jax.priors import FiniteTasks, TaskPrior
 from lsa_jax.problem import LinearRegression
 from lsa_jax.regimes import PAPER, Given
@@ -92,10 +91,10 @@ def errors_after(
     """
     start = pretrained(problem, pool, num_shots)
     inputs = lab.exact_inputs(problem, pool, target, num_shots, train="value")
+    begun = pool_remedies.Pretrained(problem, pool, target, num_shots, start)
 
     def errors(params: Params) -> Float[Array, " panels"]:
-        laws = (prior_risk(params, problem, law, num_shots) for law in (pool, prior))
-        return jnp.stack([population_risk(params, problem, target, 0), *laws])
+        return pool_remedies.errors(params, begun, prior)
 
     given = Given(problem, start, target, num_shots)
     regimes = {regime.name: errors(regime.optimum(given)) for regime in PAPER if regime.optimum is not None}

@@ -41,6 +41,21 @@ class Pretrained:
     kept: Any = None
 
 
+def errors(params: Params, start: Pretrained, prior: TaskPrior) -> Float[Array, " panels"]:
+    """Compute the zero-shot error on the target, and few-shot errors on the pool and on fresh tasks.
+
+    Args:
+        params: any parameters.
+        start: the pretrained model they come from, with its pool and target.
+        prior: the law that fresh tasks come from.
+
+    Returns:
+        The three errors.
+    """
+    laws = (prior_risk(params, start.problem, law, start.num_shots) for law in (start.pool, prior))
+    return jnp.stack([population_risk(params, start.problem, start.target, 0), *laws])
+
+
 def errors_at(level: float, start: Pretrained, prior: TaskPrior) -> dict[str, np.ndarray]:
     """Compute what remedies over all parameters leave where the zero-shot error reaches a level.
 
@@ -59,13 +74,14 @@ def errors_at(level: float, start: Pretrained, prior: TaskPrior) -> dict[str, np
     start = dataclasses.replace(start, kept=_kept(start))
     vector = np.asarray(LINEAR.acting(start.params, "all")[0])
     slopes = as_numbers(functools.partial(_slopes, start=start))
-    traces = [np.trace(_bends(vector, weights, start)) for weights in np.eye(1 + len(REMEDIES))]
+    units = np.eye(1 + len(REMEDIES))
+    traces = [np.trace(_bends(vector, unit, start)) for unit in units]
     found = {}
     for place, name in enumerate(REMEDIES, 1):
-        only = np.eye(1 + len(REMEDIES))[place] * traces[0] / traces[place]
-        weights = [np.eye(1 + len(REMEDIES))[0] + knob * only for knob in KNOBS]
+        only = units[place] * traces[0] / traces[place]
+        weights = [units[0] + knob * only for knob in KNOBS]
         path = follow(slopes, lambda moved, own: np.asarray(_bends(moved, own, start)), vector, weights)
-        found[name] = first_crossing(level, np.array([_errors(point, start, prior) for point in (vector, *path)]))
+        found[name] = first_crossing(level, np.array([_errors_along(point, start, prior) for point in (vector, *path)]))
     return found
 
 
@@ -117,8 +133,6 @@ _slopes, _bends = jax.jit(jax.value_and_grad(_loss)), jax.jit(jax.hessian(_loss)
 
 
 @jax.jit
-def _errors(vector: Vector, start: Pretrained, prior: TaskPrior) -> Float[Array, " panels"]:
-    """Zero-shot error on the target, and few-shot errors on the pool and on fresh tasks."""
-    params = LINEAR.acting(start.params, "all")[1](vector)
-    laws = (prior_risk(params, start.problem, law, start.num_shots) for law in (start.pool, prior))
-    return jnp.stack([population_risk(params, start.problem, start.target, 0), *laws])
+def _errors_along(vector: Vector, start: Pretrained, prior: TaskPrior) -> Float[Array, " panels"]:
+    """The errors at some entries of V and Q."""
+    return errors(LINEAR.acting(start.params, "all")[1](vector), start, prior)
