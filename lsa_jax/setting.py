@@ -90,7 +90,9 @@ class Setting:
     optimizer: str = knob("sgd", choice(*OPTIMIZERS), "static", "optimiser")
     decay: str = knob("linear", choice(*DECAYS), "static", "shape of the learning-rate decay")
     clip_norm: float = knob(1.0, real(0.0), "static", "global norm to which gradients are clipped; 0 for none")
-    num_tasks: float = knob(math.inf, shots(1), "static", "pretraining tasks $M$", symbol="$M$")
+    num_tasks: float = knob(
+        math.inf, shots(1), "static", "pretraining tasks $M$; a pool drawn from the prior, inf for the prior", symbol="$M$"
+    )
     covariance: Any = knob(
         "isotropic", text_or("matrix", 2, "isotropic"), "shared", r"covariance $\Sigma$ of the covariates", symbol=r"$\Sigma$"
     )
@@ -168,14 +170,14 @@ def label_of(name: str) -> str:
         name: name of a knob, of a column of the records or of a weight.
 
     Returns:
-        Its label, or the name with spaces.
+        Its label up to a semicolon, after which it explains values, or the name with spaces.
 
     Example:
         >>> label_of("dim"), label_of("weight_prior")
         ('dimension $d$', 'weight prior')
     """
     known = _known().get(name)
-    return known.label if known else name.replace("_", " ")
+    return known.label.partition(";")[0] if known else name.replace("_", " ")
 
 
 def plain(label: str) -> str:
