@@ -1,6 +1,7 @@
 """The programs of a group of lineages, each compiled for a target and counted."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -82,18 +83,20 @@ def built(programs: Programs, chip: Chip, lineages: int) -> Iterator[Built]:
     Yields:
         Each program.
     """
-    for place, _ in enumerate(programs.parts(lineages * programs.static.mesh.size)):
-        found = _fitting(programs, place, chip, lineages)
+
+    @functools.cache
+    def parts(size: int) -> list[Part]:
+        return list(programs.parts(size * programs.static.mesh.size))
+
+    def fitting(place: int, size: int) -> Built:
+        one = _compiled(programs, parts(size)[place], chip, size)
+        return fitting(place, size // 2) if OUT_OF_MEMORY in one.error and size > 1 else one
+
+    for place in range(len(parts(lineages))):
+        found = fitting(place, lineages)
         few = found.lineages <= LINEAR
-        other = _fitting(programs, place, chip, max(APART * found.lineages, LINEAR) if few else found.lineages // APART)
+        other = fitting(place, max(APART * found.lineages, LINEAR) if few else found.lineages // APART)
         yield dataclasses.replace(found, other=(other.lineages, other.bytes)) if other.bytes else found
-
-
-def _fitting(programs: Programs, place: int, chip: Chip, lineages: int) -> Built:
-    """One program at a batch size, or at half of it, and so on, for which the compiler has memory."""
-    part = list(programs.parts(lineages * programs.static.mesh.size))[place]
-    found = _compiled(programs, part, chip, lineages)
-    return _fitting(programs, place, chip, lineages // 2) if OUT_OF_MEMORY in found.error and lineages > 1 else found
 
 
 def _compiled(programs: Programs, part: Part, chip: Chip, lineages: int) -> Built:
