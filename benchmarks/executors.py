@@ -31,7 +31,7 @@ IN_PROCESS, ONE, TWO, NEW, GROWN = "in process", "one worker", "two workers", "n
 Pool = concurrent.futures.ProcessPoolExecutor
 
 
-def executors(rounds: int = 3, chunks: int = 200, seeds: int = 512) -> dict[str, Any]:
+def executors(rounds: int = 7, chunks: int = 200, seeds: int = 512) -> dict[str, Any]:
     """Time a sweep of many short chunks in a process, handed to it by another one, and handed to two; and an extension to twice the seeds.
 
     Args:
