@@ -9,6 +9,9 @@ from lsa_jax import precision
 LARGEST_UNROLLED = 4096
 """Multiplications of one product, above which it is left to the matrix-product kernels."""
 
+GRAM_BLOCKS = 4
+"""Blocks of a batch in which Gram matrices are computed on a CPU."""
+
 Left = Float[Array, "rows inner *batch"]
 Right = Float[Array, "inner columns *batch"]
 Product = Float[Array, "rows columns *batch"]
@@ -60,9 +63,10 @@ def shared(matrix: Float[Array, "rows inner"], batch: Float[Array, "inner *rest"
 
 
 def gram(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows batch"]:
-    """Multiply matrices with their own transposes, row by row.
+    """Multiply matrices with their own transposes.
 
-    On a CPU the rows are computed in a loop, whose result XLA stores; otherwise it computes them again in everything that reads them.
+    On a CPU blocks of the batch are computed in a loop, whose result XLA stores; otherwise it computes them again in everything that reads
+    them, whatever barrier stands between.
 
     Args:
         factor: the matrices R, with a batch in the last axis.
@@ -74,11 +78,24 @@ def gram(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows 
         >>> gram(jnp.ones((2, 3, 10)))[:, :, 0].tolist()
         [[3.0, 3.0], [3.0, 3.0]]
     """
+    return jax.lax.platform_dependent(factor, cpu=_gram_in_blocks, default=_gram)
 
-    def one(row: Float[Array, "columns batch"]) -> Float[Array, "rows batch"]:
-        return sum((row[index][None] * factor[:, index] for index in range(1, len(row))), row[0][None] * factor[:, 0])
 
-    return jax.lax.platform_dependent(factor, cpu=lambda rows: jax.lax.map(one, rows), default=jax.vmap(one))
+def _gram(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows batch"]:
+    """The product with the transpose, of a whole batch."""
+    return _written_out(factor, jnp.swapaxes(factor, 0, 1))
+
+
+def _gram_in_blocks(factor: Float[Array, "rows columns batch"]) -> Float[Array, "rows rows batch"]:
+    """The same block by block; the last block overlaps the one before it if they do not divide the batch."""
+    rows, _, batch = factor.shape
+    size = -(-batch // GRAM_BLOCKS)
+
+    def fill(block: Array, filled: Float[Array, "rows rows batch"]) -> Float[Array, "rows rows batch"]:
+        start = jnp.minimum(block * size, batch - size)
+        return jax.lax.dynamic_update_slice_in_dim(filled, _gram(jax.lax.dynamic_slice_in_dim(factor, start, size, 2)), start, 2)
+
+    return jax.lax.fori_loop(0, GRAM_BLOCKS, fill, jnp.zeros((rows, rows, batch), factor.dtype))
 
 
 def _written_out(left: Left, right: Right) -> Product:

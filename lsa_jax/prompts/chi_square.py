@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from lsa_jax.threefry import uniforms
 
@@ -29,28 +29,37 @@ def sample_chi_squares(
         >>> sample_chi_squares(jax.random.key(0), jnp.array([0.0, 1.0]), jnp.array([3.0, 3.0])).tolist()
         [0.0, 9.0]
     """
-    # jax.random.gamma draws one after another on a CPU; here the batch proposes until its last entry is accepted, in a seventh
-    # of the time.
-    shape, dtype = normals.shape, normals.dtype
+    # jax.random.gamma draws one after another on a CPU. Here the whole batch proposes at once, and then the last entry of each column
+    # that has not been accepted, until all are: proposals for the whole batch would nearly all be thrown away.
+    count = normals.shape[-1]
     degrees = jnp.where(jnp.isfinite(degrees_of_freedom), jnp.maximum(degrees_of_freedom, 2), 2)
-    offset = degrees / 2 - 1 / 3
-    slope = 1 / jnp.sqrt(9 * offset)
+    offset = jnp.atleast_2d(degrees / 2 - 1 / 3)
+    cubes, accepted = _propose(jax.random.fold_in(key, 0), offset, (normals.size // count, count))
+    places = jax.lax.broadcasted_iota(jnp.int32, cubes.shape, 0)
 
-    def propose(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def repair(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         attempt, kept, done = state
-        attempt_key = jax.random.fold_in(key, attempt)
-        x_key, uniform_key = jax.random.fold_in(attempt_key, 0), jax.random.fold_in(attempt_key, 1)
-        x = _normals(x_key, shape, dtype)
-        uniform = uniforms(uniform_key, shape, dtype, float(jnp.finfo(dtype).tiny))
-        cube = (1 + slope * x) ** 3
-        safe = jnp.where(cube > 0, cube, 1)
-        accepted = (cube > 0) & (jnp.log(uniform) < x**2 / 2 + offset * (1 - safe + jnp.log(safe)))
-        return attempt + 1, jnp.where(done, kept, cube), done | accepted
+        chosen = ~done & (places == jnp.max(jnp.where(done, -1, places), axis=0, keepdims=True))
+        its_offset = jnp.sum(jnp.where(chosen, offset, 0), axis=0, keepdims=True)
+        cube, accepted = _propose(jax.random.fold_in(key, attempt), jnp.where(its_offset > 0, its_offset, 1), (1, count))
+        return attempt + 1, jnp.where(chosen, cube, kept), done | (chosen & accepted)
 
-    start = (jnp.zeros((), jnp.uint32), jnp.ones(shape, dtype), jnp.zeros(shape, bool))
-    _, cube, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), propose, start)
-    drawn = jnp.where(degrees_of_freedom >= 2, 2 * offset * cube, jnp.where(degrees_of_freedom >= 1, normals**2, 0))
+    _, cubes, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), repair, (jnp.ones((), jnp.uint32), cubes, accepted))
+    gamma = (offset * cubes).reshape(normals.shape)
+    drawn = jnp.where(degrees_of_freedom >= 2, 2 * gamma, jnp.where(degrees_of_freedom >= 1, normals**2, 0))
     return jax.lax.stop_gradient(drawn)
+
+
+def _propose(
+    key: Key[Array, ""], offset: Float[Array, "#*shape"], shape: tuple[int, ...]
+) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
+    """Cubes, which are gamma variates of shape `offset` + 1/3 in units of `offset` where they are accepted, and whether they are."""
+    x_key, uniform_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    x = _normals(x_key, shape, offset.dtype)
+    uniform = uniforms(uniform_key, shape, offset.dtype, float(jnp.finfo(offset.dtype).tiny))
+    cube = (1 + 1 / jnp.sqrt(9 * offset) * x) ** 3
+    safe = jnp.where(cube > 0, cube, 1)
+    return cube, (cube > 0) & (jnp.log(uniform) < x**2 / 2 + offset * (1 - safe + jnp.log(safe)))
 
 
 def _normals(key: Key[Array, ""], shape: tuple[int, ...], dtype: np.dtype) -> Float[Array, "..."]:

@@ -166,12 +166,14 @@ def sample_context_factors(
     """
     size, dtype = problem.dim + 1, problem.root.dtype
     normal_key, chi_square_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    below = jnp.tril_indices(size, -1)
+    below = np.tril_indices(size, -1)
     mean, lower, spare = jnp.split(sample_normals(normal_key, size + len(below[0]) + 1, count, dtype), (size, size + len(below[0])))
     degrees = num_shots - 1 - jnp.arange(size, dtype=dtype)
     # At most one column has 1 degree of freedom, so that one row of spare normals serves them all.
     squares = sample_chi_squares(chi_square_key, degrees[:, None], jnp.broadcast_to(spare, (size, count)))
-    scatter = jnp.zeros((size, size, count), dtype).at[below].set(lower).at[jnp.diag_indices(size)].set(jnp.sqrt(squares))
+    places = np.full((size, size), len(lower) + size)
+    places[below], places[np.diag_indices(size)] = np.arange(len(lower)), len(lower) + np.arange(size)
+    scatter = jnp.concatenate([lower, jnp.sqrt(squares), jnp.zeros((1, count), dtype)])[places]
     whitened = jnp.concatenate([mean[:, None], jnp.where((degrees > 0)[None, :, None], scatter, 0)], axis=1)
 
     ones = jnp.zeros((1, size + 1, count), dtype).at[0, 0].set(jnp.sqrt(num_shots))
