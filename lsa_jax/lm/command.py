@@ -6,14 +6,12 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from lsa_jax.flags import Whole
-from lsa_jax.lm import extra
-from lsa_jax.lm.categories import CATEGORIES
-from lsa_jax.lm.demo_settings import Preset
-from lsa_jax.lm.settings import DataSettings, FinetuneSettings, Local, Protocol, Several, local_path
+from lsa_jax.lm import INSTALL, importing
+from lsa_jax.lm.settings import CATEGORIES, DataSettings, FinetuneSettings, Local, Preset, Protocol, Several, local_path
 
 app = App(
     name="lm",
-    help=f"The paper's language-model experiment on local files; all but figure needs the extra: {extra.INSTALL} in the checkout.",
+    help=f"The paper's language-model experiment on local files; all but figure needs the extra: {INSTALL} in the checkout.",
 )
 
 
@@ -47,12 +45,12 @@ def finetune(
     Returns:
         The exit code; 3 if the run diverged.
     """
-    with extra.importing():
-        from lsa_jax.lm import running
+    with importing():
+        from lsa_jax.lm import plan, running
 
     chosen, asked = settings or FinetuneSettings(), questions or DataSettings()
     if dry_run:
-        return running.dry_run(model, data, chosen, asked, memory_gb)
+        return plan.dry_run(model, data, chosen, asked, memory_gb)
     return running.finetune(model, data, out, chosen, asked, quiet=quiet)
 
 
@@ -86,7 +84,7 @@ def evaluate(
     Returns:
         The exit code; 3 if a model diverged.
     """
-    with extra.importing():
+    with importing():
         from lsa_jax.lm import running
 
     return running.evaluate(runs, model, data, out, questions, protocol or Protocol(), checkpoints, peft, categories, quiet=quiet)
@@ -141,7 +139,7 @@ def export(
     Returns:
         The exit code; 3 if the checkpoint's weights are no finite numbers.
     """
-    with extra.importing():
+    with importing():
         from lsa_jax.lm import running
 
     return running.export(run, model, out, step, dtype, peft=peft)
@@ -166,7 +164,7 @@ def demo(
     Returns:
         The exit code.
     """
-    with extra.importing():
-        from lsa_jax.lm import demo_command
+    with importing():
+        from lsa_jax.lm import running
 
-    return demo_command.run(preset, first_seed, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)
+    return running.demo(preset, first_seed, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)

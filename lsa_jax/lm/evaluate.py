@@ -12,8 +12,8 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import generation, prompts, records, scoring
-from lsa_jax.lm.divergence import DivergedError
-from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm.forward import DivergedError
+from lsa_jax.lm.questions import Question
 from lsa_jax.lm.records import ModelLabel
 from lsa_jax.lm.settings import Protocol
 from lsa_jax.lm.splits import Splits, check_unseen, draw_shots
@@ -117,16 +117,17 @@ def _evaluate_part(
 ) -> pd.DataFrame:
     """Records of one model at one number of shots and seed; what it said, where it is sampled, is stored beside them."""
     protocol, label, shots, seed = loaded.protocol, loaded.candidate.label, settings["shots"], settings["evaluation_seed"]
-    condition = {"shots": shots, "format": protocol.format, "evaluation_seed": seed}
     chat = loaded.tokenizer.chat
     texts = [prompts.evaluation_prompt(one, draw_shots(one, pool, shots, seed), protocol.format, chat) for one in splits.evaluation]
     tokens = [loaded.tokenizer.encode(text) for text in texts]
     answers = [one.answer for one in splits.evaluation]
     choices = prompts.letter_tokens(loaded.tokenizer, protocol.format)
     scores = scoring.choice_log_likelihoods(loaded.model, tokens, choices, protocol.batch_size)
+    laid_out = functools.partial(
+        records.score_records, label, splits.table(), scores, answers, shots=shots, format=protocol.format, evaluation_seed=seed
+    )
     if protocol.method == "letters":
-        return records.score_records(label, splits.table(), scores, answers, **condition)
-    records.check_finite(scores)
+        return laid_out()
     drawn = loaded.generator.sample(tokens, seed=seed, num_samples=protocol.num_samples, temperature=protocol.temperature)
     samples = [[_letter(text, one, protocol.format) for one in row] for text, row in zip(texts, drawn, strict=True)]
     rows = [
@@ -135,7 +136,7 @@ def _evaluate_part(
         for place, (text, letter) in enumerate(zip(said, letters, strict=True))
     ]
     records.save_rows(records.part_path(folder, settings, records.TEXTS_SUFFIX), pd.DataFrame(rows))
-    return records.sample_records(label, splits.table(), samples, scores, answers, **condition)
+    return laid_out(samples=samples)
 
 
 def _letter(prompt: str, completion: str, format: str) -> str | None:

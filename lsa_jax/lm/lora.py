@@ -15,6 +15,7 @@ from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
 from lsa_jax.lm.config import tensor_shapes
+from lsa_jax.lm.settings import FinetuneSettings
 
 TARGETS = {
     "qkv": r".*/attn/[qkv]_proj",
@@ -89,6 +90,11 @@ class Adapter:
             The number.
         """
         return sum(self.rank * (out + into) for out, into in self.projections(config).values())
+
+
+def adapter_of(settings: FinetuneSettings) -> Adapter:
+    """Return what a run trains."""
+    return Adapter(settings.targets, settings.rank, settings.alpha)
 
 
 def projections(config: ModelConfig) -> dict[str, tuple[int, int]]:

@@ -18,10 +18,9 @@ from tunix.models.qwen2.model import ModelConfig, Qwen2
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm.config import ADAPTER_CONFIG, DTYPES, read_json
-from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
-from lsa_jax.lm.export import check_free
+from lsa_jax.lm.export import check_free, save_tensors
+from lsa_jax.lm.forward import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.lora import TARGETS, Adapter, adapters, projections, with_adapter
-from lsa_jax.lm.snapshot import save_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 NAME = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(self_attn|mlp)\.(\w+)\.lora_([AB])\.weight")

@@ -60,8 +60,13 @@ def choice_log_likelihoods(
 
     Raises:
         InputError: if a prompt or a choice has no token, there is none of them, or a token is not in the vocabulary.
+        DivergedError: if one is NaN or infinite, so that nothing is answered.
     """
-    return score_choices(model, prompts, choices, batch_size).log_likelihoods
+    found = score_choices(model, prompts, choices, batch_size).log_likelihoods
+    wrong = int((~np.isfinite(found).all(axis=1)).sum())
+    if wrong:
+        raise forward.DivergedError(f"{wrong} of {len(prompts)} questions have log-likelihoods that are no finite numbers")
+    return found
 
 
 def score_choices(model: Qwen2, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[int]], batch_size: int) -> Scores:

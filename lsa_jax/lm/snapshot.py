@@ -1,4 +1,4 @@
-"""A local Hugging Face snapshot of a Qwen2 or Llama model: checked file by file and loaded by tunix, and its weight files written."""
+"""A local Hugging Face snapshot of a Qwen2 or Llama model: checked file by file and loaded by tunix."""
 
 import dataclasses
 import functools
@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from safetensors.numpy import save_file
 from tunix.models import safetensors_loader
 from tunix.models.qwen2 import params
 from tunix.models.qwen2.model import ModelConfig, Qwen2
 
-from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import divergence, forward
+from lsa_jax.lm import forward
 from lsa_jax.lm.config import CONFIG, DTYPES, LlamaConfig, read_config, read_json, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -60,9 +58,9 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     fill = functools.partial(_with_biases, config) if isinstance(config, LlamaConfig) else None
     names = params._get_key_and_transform_mapping
     model = safetensors_loader.load_and_create_model(str(folder), Qwen2, config, names, preprocess_fn=fill, dtype=DTYPES[dtype])
-    wrong = divergence.first_not_finite(forward.tensors(model))
+    wrong = forward.first_not_finite(forward.tensors(model))
     if wrong is not None:
-        raise InputError(f"{folder} has {divergence.BROKEN} in {wrong}; copy the snapshot again, or take another model")
+        raise InputError(f"{folder} has {forward.BROKEN} in {wrong}; copy the snapshot again, or take another model")
     return Snapshot(folder, config, model)
 
 
@@ -135,47 +133,6 @@ def weight_files(folder: Path) -> list[Path]:
         for name in sorted(named - {path.name for path in files}):
             raise InputError(f"{folder} has no {name}, which {INDEX} names; copy it too")
     return files
-
-
-def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: int = 1) -> None:
-    """Write weight files as Hugging Face names them, with their index if there are several.
-
-    Args:
-        folder: where.
-        tensors: what to write, by name.
-        num_shards: number of files.
-
-    Raises:
-        OSError: if they cannot be written, for example where the disk is full.
-    """
-    names = sorted(tensors)
-    if num_shards == 1:
-        return save_tensors(folder / WEIGHTS, {name: tensors[name] for name in names})
-    weight_map: dict[str, Any] = {}
-    for place in range(num_shards):
-        file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
-        part = names[place::num_shards]
-        save_tensors(folder / file, {name: tensors[name] for name in part})
-        weight_map |= dict.fromkeys(part, file)
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
-
-
-def save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write one file of tensors, whole or not at all.
-
-    Args:
-        path: the file.
-        tensors: what it holds, by name.
-
-    Raises:
-        OSError: if it cannot be written, for example where the disk is full.
-    """
-    with store.replacing(path) as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"{path} cannot be written ({error}): free some space, or choose another folder") from None
 
 
 def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lsa_jax import store
 from lsa_jax.lm.config import CONFIG, FAMILIES, read_config, tensor_shapes
-from lsa_jax.lm.snapshot import write_weights
+from lsa_jax.lm.export import write_weights
 
 
 def write_snapshot(

@@ -11,7 +11,7 @@ from flax import nnx
 from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.lm import forward
-from lsa_jax.lm.examples import Example
+from lsa_jax.lm.batches import Example
 
 VOCABULARY = 64
 

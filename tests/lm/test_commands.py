@@ -17,7 +17,7 @@ from fakes import TEMPLATE, make_questions, write_parquet, write_tokenizer
 
 from lsa_jax import cli, exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, extra, records, running, snapshot, tiny
+from lsa_jax.lm import checkpoints, importing, records, running, snapshot, tiny
 
 SUBJECTS = ["philosophy", "astronomy", "sociology", "anatomy"]
 QUESTIONS = ["--num-training", "8", "--num-evaluation", "4"]
@@ -170,7 +170,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with (
         pytest.raises(InputError, match=r"tunix is not installed; .*pip install -e '\.\[lm\]' in the checkout") as caught,
-        extra.importing(),
+        importing(),
     ):
         pytest.fail("imported")
     assert "\n" not in str(caught.value)
@@ -178,8 +178,8 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
 
 def test_a_signal_during_imports_ends_the_process_though_it_is_swallowed() -> None:
     code = (
-        "import os, signal\nfrom lsa_jax.lm import extra\nextra.PACKAGES = ()\n"
-        "with extra.importing():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n    except BaseException:\n        pass\n"
+        "import os, signal\nfrom lsa_jax import lm\nlm.PACKAGES = ()\n"
+        "with lm.importing():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n    except BaseException:\n        pass\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == exit_codes.INTERRUPTED
 

@@ -14,7 +14,8 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import export, finetune, lora, snapshot, tiny
-from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.forward import DivergedError
+from lsa_jax.lm.settings import FinetuneSettings
 
 RANK, ALPHA = 4, 8.0
 SETS = {
@@ -49,7 +50,7 @@ def test_only_the_intended_tensors_change(base: snapshot.Snapshot, targets: str,
     tokens = qwen.random_tokens(1, (2, 9))
     np.testing.assert_array_equal(qwen.our_logits(model, tokens), qwen.our_logits(base.model, tokens))
     before = export.merged(model)
-    training = finetune.Training(3, 1e-2, checkpoint_every=3, max_length=16)
+    training = FinetuneSettings(epochs=1, steps=3, learning_rate=1e-2, checkpoint_every=3, max_length=16)
     assert finetune.finetune(model, qwen.random_steps(0, 3, 2), training, tmp_path) == 3
     after = export.merged(model, adapter)
     changed = {name for name, value in after.items() if not np.array_equal(value, before[name])}
@@ -126,7 +127,7 @@ def test_a_full_disk_is_one_line(base: snapshot.Snapshot, tmp_path: Path, monkey
     def full(*_: object, **__: object) -> None:
         raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(snapshot, "save_file", full)
+    monkeypatch.setattr(export, "save_file", full)
     with pytest.raises(OSError, match=r"model\.safetensors cannot be written .*No space left.*free some space"):
         export.export(base.path, tmp_path / "merged", export.merged(base.model))
     assert not list((tmp_path / "merged").glob("*.safetensors"))

@@ -13,7 +13,7 @@ from test_lora import ALPHA, RANK, adapted
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import lora, peft_adapter, snapshot, tiny
-from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.forward import DivergedError
 
 ONE_LAYER = "layers/1/attn/[ov]_proj|layers/0/mlp/down_proj"
 TOKENS = qwen.random_tokens(1, (2, 9))

@@ -11,6 +11,7 @@ from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import scoring, snapshot, tiny
+from lsa_jax.lm.forward import DivergedError
 
 VOCABULARY = 97
 """No other size of the model, so that it can be told in a compiled program."""
@@ -98,6 +99,15 @@ def test_logits_are_computed_at_answer_positions_only(model: Qwen2) -> None:
     assert program is not None
     assert f"[2,48,{VOCABULARY}]" not in program
     assert f"[96,{VOCABULARY}]" not in program
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_no_answer(model: Qwen2, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
+    scores = np.full((3, 4), -1.0)
+    scores[1] = wrong
+    monkeypatch.setattr(scoring, "score_choices", lambda *_: scoring.Scores(scores, scores > 0))
+    with pytest.raises(DivergedError, match="1 of 3 questions have log-likelihoods that are no finite numbers"):
+        scoring.choice_log_likelihoods(model, prompts[:3], CHOICES, batch_size=2)
 
 
 @pytest.mark.parametrize(
