@@ -10,13 +10,13 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 from flax import nnx
-from tunix.models.qwen2.model import Qwen2
 from tunix.sft.checkpoint_manager import CheckpointManager
 from tunix.sft.metrics_logger import MetricsLogger
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
+from lsa_jax.lm.families import Decoder
 
 FOLDER, WEIGHTS, METRICS = "checkpoints", "model_params", "metrics.jsonl"
 """The folder of a run's checkpoints, in each of them that of the weights, and the file of metrics."""
@@ -75,7 +75,7 @@ def check_saved(run: Path, step: int) -> None:
         raise InputError(f"{run} has no checkpoint of step {step}; it has {', '.join(map(str, saved)) or 'none yet'}")
 
 
-def restore(run: Path, step: int, model: Qwen2) -> None:
+def restore(run: Path, step: int, model: Decoder) -> None:
     """Put the parameters of a checkpoint into a model.
 
     Args:

@@ -33,7 +33,7 @@ def finetune(
     """Fine-tune adapters on Humanities questions; run it again to resume after an interruption.
 
     Args:
-        model: Hugging Face snapshot of a Qwen2, Qwen2.5 or Llama model.
+        model: Hugging Face snapshot of a Qwen2, Qwen2.5, Qwen3 or Llama model.
         data: MMLU, as cais/mmlu parquet or in the original CSV layout.
         out: Folder for checkpoints and metrics.
         settings: see below.

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import checks
 from lsa_jax.lm import batches, export, records, scoring, snapshot, symbols, tiny
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.finetune import train
 from lsa_jax.lm.lora import Adapter, with_adapter
 from lsa_jax.lm.records import ModelLabel, Recipe
@@ -145,7 +145,7 @@ def _records(settings: DemoSettings, label: ModelLabel, source: Path, out: Path,
     return records.save_part(out / "records", {**dataclasses.asdict(settings), **label.columns()}, compute)
 
 
-def _scores(settings: DemoSettings, label: ModelLabel, model: Qwen2) -> pd.DataFrame:
+def _scores(settings: DemoSettings, label: ModelLabel, model: Decoder) -> pd.DataFrame:
     """Records of one model: zero-shot on what it was taught, few-shot on fresh mappings."""
     place = symbols.world(label.seed)
     asked = {0: symbols.zero_shot_questions(place), symbols.SHOTS: symbols.few_shot_questions(place, settings.questions, seed=0)}

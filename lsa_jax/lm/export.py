@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
-from tunix.models.qwen2 import params
-from tunix.models.qwen2.model import ModelConfig, Qwen2
 from tunix.utils.torch_utils import torch_key_to_jax_key
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
-from lsa_jax.lm.config import CONFIG, DTYPES, read_json, tensor_shapes
+from lsa_jax.lm.config import CONFIG, DTYPES, read_json
+from lsa_jax.lm.families import Config, Decoder, family_of, tensor_shapes
 from lsa_jax.lm.forward import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.lora import Adapter, adapters
 from lsa_jax.lm.snapshot import INDEX, WEIGHTS
@@ -27,7 +26,7 @@ COPIED = ("*.json", "*.jinja", "*.txt", "*.model", "additional_chat_templates/*.
 SHARD_BYTES = 4 * 2**30
 
 
-def merged(model: Qwen2, adapter: Adapter | None = None) -> dict[str, np.ndarray]:
+def merged(model: Decoder, adapter: Adapter | None = None) -> dict[str, np.ndarray]:
     """Return the weights of a model as Hugging Face names and shapes them, adapters added to their kernels.
 
     Args:
@@ -130,9 +129,9 @@ def _product(inner: jax.Array, outer: jax.Array) -> jax.Array:
     return jnp.tensordot(inner, outer, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
-def _as_stored(weights: Mapping[str, jax.Array], config: ModelConfig, name: str) -> np.ndarray:
+def _as_stored(weights: Mapping[str, jax.Array], config: Config, name: str) -> np.ndarray:
     """One tensor, tunix's transposition on loading undone."""
-    path, transform = torch_key_to_jax_key(params._get_key_and_transform_mapping(config), name)
+    path, transform = torch_key_to_jax_key(family_of(config).names(config), name)
     value = np.asarray(weights[path], dtype=np.float32)
     shape = tensor_shapes(config)[name]
     return value.reshape(shape) if transform is None else value.reshape(shape[::-1]).T

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 import optax
 from flax import nnx
-from tunix.models.qwen2.model import Qwen2
 from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import checkpoints
 from lsa_jax.lm.batches import Batch, Example, collate, micro_batches
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.forward import BROKEN, DivergedError, first_not_finite, response_loss, tensors, trained
 from lsa_jax.lm.settings import FinetuneSettings
 
@@ -35,7 +35,7 @@ def optimizer(settings: FinetuneSettings) -> optax.GradientTransformation:
 
 
 def finetune(
-    model: Qwen2,
+    model: Decoder,
     steps: Iterable[Sequence[Example]],
     settings: FinetuneSettings,
     run: Path,
@@ -107,9 +107,14 @@ def check_not_diverged(run: Path) -> None:
 
 
 def train(
-    model: Qwen2, examples: Iterator[Sequence[Example]], settings: FinetuneSettings, *, report: checkpoints.Report, stop: Callable[[], bool]
+    model: Decoder,
+    examples: Iterator[Sequence[Example]],
+    settings: FinetuneSettings,
+    *,
+    report: checkpoints.Report,
+    stop: Callable[[], bool],
 ) -> Iterator[int]:
-    """Train a small model as `finetune` does but for files, many steps a program: with a step a call, calls would take most of the time.
+    """Train a small model as `finetune` does but for files, many steps a program, since calls would take most of the time.
 
     Args:
         model: the model; changed in place.

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
-from tunix.models.qwen2.model import Qwen2
 from tunix.sft import utils
+
+from lsa_jax.lm.families import Decoder
 
 BROKEN = "NaN, infinity or a number too large to be squared"
 
@@ -18,7 +19,7 @@ class DivergedError(ArithmeticError):
     """A run or a model whose numbers are no finite numbers; the message says which and where."""
 
 
-def tensors(model: Qwen2, kind: type[nnx.Variable] = nnx.Param) -> dict[str, jax.Array]:
+def tensors(model: Decoder, kind: type[nnx.Variable] = nnx.Param) -> dict[str, jax.Array]:
     """Return the parameters of a model.
 
     Args:
@@ -31,13 +32,13 @@ def tensors(model: Qwen2, kind: type[nnx.Variable] = nnx.Param) -> dict[str, jax
     return {".".join(map(str, path)): value[...] for path, value in nnx.to_flat_state(nnx.state(model, kind))}
 
 
-def trained(model: Qwen2) -> type[nnx.Variable]:
+def trained(model: Decoder) -> type[nnx.Variable]:
     """Return which variables of a model are trained: its adapters, or all its parameters if it has none."""
     return nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param
 
 
 def hidden_states(
-    model: Qwen2, tokens: Int[Array, "batch length"], mask: Bool[Array, "batch length"]
+    model: Decoder, tokens: Int[Array, "batch length"], mask: Bool[Array, "batch length"]
 ) -> Float[Array, "batch length width"]:
     """Compute the normalised states of the last layer.
 
@@ -56,7 +57,7 @@ def hidden_states(
     return sown["all_hidden_states"][0]
 
 
-def logits(model: Qwen2, states: Float[Array, "*positions width"]) -> Float[Array, "*positions vocabulary"]:
+def logits(model: Decoder, states: Float[Array, "*positions width"]) -> Float[Array, "*positions vocabulary"]:
     """Compute the logits that belong to states of the last layer.
 
     Args:
@@ -73,7 +74,7 @@ def logits(model: Qwen2, states: Float[Array, "*positions width"]) -> Float[Arra
 
 
 def response_loss(
-    model: Qwen2,
+    model: Decoder,
     tokens: Int[Array, "batch length"],
     mask: Bool[Array, "batch length"],
     places: Int[Array, "batch answers"],

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import jax.numpy as jnp
 from rich.console import Console
-from tunix.models.qwen2.model import ModelConfig, RematConfig
 
 from lsa_jax import checks, exit_codes
 from lsa_jax.errors import InputError
 from lsa_jax.lm import experiment
 from lsa_jax.lm.batches import padded_length
-from lsa_jax.lm.config import read_config, tensor_shapes
+from lsa_jax.lm.config import read_config
+from lsa_jax.lm.families import Config, family_of, tensor_shapes
 from lsa_jax.lm.lora import Adapter, adapter_of
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
@@ -49,7 +49,7 @@ class Plan:
         return self.weights + self.adapters + self.activations + self.logits
 
 
-def plan(config: ModelConfig, adapter: Adapter, *, batch_size: int, length: int, answers: int) -> Plan:
+def plan(config: Config, adapter: Adapter, *, batch_size: int, length: int, answers: int) -> Plan:
     """Estimate the memory of a training step.
 
     Args:
@@ -69,7 +69,7 @@ def plan(config: ModelConfig, adapter: Adapter, *, batch_size: int, length: int,
     states = size * tokens * config.embed_dim
     scores = 4 * batch_size * config.num_heads * length**2
     layer = SCORE_ARRAYS * scores + STATE_ARRAYS * states + 4 * size * tokens * config.hidden_dim
-    recomputed = config.remat_config is RematConfig.DECODER
+    recomputed = config.remat_config is family_of(config).remat[True]
     kept = config.num_layers * states + layer if recomputed else config.num_layers * layer
     return Plan(
         trained=trained,

@@ -1,22 +1,18 @@
-"""A local Hugging Face snapshot of a Qwen2 or Llama model: checked file by file and loaded by tunix."""
+"""A local Hugging Face snapshot of a model: checked file by file and loaded by tunix."""
 
 import dataclasses
 import functools
 import hashlib
-import itertools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 from tunix.models import safetensors_loader
-from tunix.models.qwen2 import params
-from tunix.models.qwen2.model import ModelConfig, Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
-from lsa_jax.lm.config import CONFIG, DTYPES, LlamaConfig, read_config, read_json, tensor_shapes
+from lsa_jax.lm.config import CONFIG, DTYPES, read_config, read_json
+from lsa_jax.lm.families import Config, Decoder, LlamaConfig, family_of, tensor_shapes, with_zero_biases
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -35,8 +31,8 @@ class Snapshot:
     """
 
     path: Path
-    config: ModelConfig
-    model: Qwen2
+    config: Config
+    model: Decoder
 
 
 def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapshot:
@@ -55,9 +51,9 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     """
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
-    fill = functools.partial(_with_biases, config) if isinstance(config, LlamaConfig) else None
-    names = params._get_key_and_transform_mapping
-    model = safetensors_loader.load_and_create_model(str(folder), Qwen2, config, names, preprocess_fn=fill, dtype=DTYPES[dtype])
+    family, fill = family_of(config), functools.partial(with_zero_biases, config) if isinstance(config, LlamaConfig) else None
+    how: dict[str, Any] = {"preprocess_fn": fill, "dtype": DTYPES[dtype]}
+    model = safetensors_loader.load_and_create_model(str(folder), family.model, config, family.names, **how)
     wrong = forward.first_not_finite(forward.tensors(model))
     if wrong is not None:
         raise InputError(f"{folder} has {forward.BROKEN} in {wrong}; copy the snapshot again, or take another model")
@@ -82,7 +78,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:20]
 
 
-def check_weights(folder: Path, config: ModelConfig) -> None:
+def check_weights(folder: Path, config: Config) -> None:
     """Compare the headers of the weight files with the configuration, without reading the weights.
 
     Args:
@@ -133,14 +129,6 @@ def weight_files(folder: Path) -> list[Path]:
         for name in sorted(named - {path.name for path in files}):
             raise InputError(f"{folder} has no {name}, which {INDEX} names; copy it too")
     return files
-
-
-def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors of a Llama model with the zero biases that make it a Qwen2 model, by tunix's names."""
-    heads = {"q": config.num_heads, "k": config.num_kv_heads, "v": config.num_kv_heads}
-    places = itertools.product(range(config.num_layers), heads.items())
-    biases = {f"layers.{place}.attn.{name}_bias": np.zeros(count * config.head_dim, np.float32) for place, (name, count) in places}
-    return {**tensors, **biases}
 
 
 def _header(path: Path) -> dict[str, tuple[int, ...]]:

@@ -5,14 +5,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tunix.models.qwen2.model import Qwen2
-
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import checkpoints, experiment, export, peft_adapter, reasoning, snapshot, splits
 from lsa_jax.lm.config import read_config
 from lsa_jax.lm.evaluate import Candidate
 from lsa_jax.lm.experiment import Material
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.lora import adapter_of, with_adapter
 from lsa_jax.lm.questions import Question, digest
 from lsa_jax.lm.records import ModelLabel, Recipe
@@ -182,18 +181,18 @@ def _check_asked(asked: DataSettings, run: Run, questions: Sequence[Question]) -
         )
 
 
-def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Qwen2:
+def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Decoder:
     """A base model with the adapters of a run, not trained."""
     adapter = adapter_of(settings)
     return with_adapter(snapshot.load(model, dtype=dtype).model, adapter, settings.seed)
 
 
-def _with_peft(model: Path, folder: Path, dtype: str) -> Qwen2:
+def _with_peft(model: Path, folder: Path, dtype: str) -> Decoder:
     """A base model with adapters in PEFT's format."""
     return peft_adapter.load(folder, snapshot.load(model, dtype=dtype).model)[0]
 
 
-def _restored(adapted: Callable[[], Qwen2], run: Path, step: int) -> Qwen2:
+def _restored(adapted: Callable[[], Decoder], run: Path, step: int) -> Decoder:
     """The model with the adapters of a checkpoint; the same module every time."""
     model = adapted()
     checkpoints.restore(run, step, model)

@@ -1,5 +1,6 @@
 """Fine-tuning: the loss, the batches, and continuation after an interruption, bitwise."""
 
+import dataclasses
 import itertools
 import shutil
 from collections.abc import Callable
@@ -17,13 +18,15 @@ from tunix.models.qwen2.model import ModelConfig, Qwen2
 from tunix.sft import utils
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import batches, checkpoints, finetune, lora, snapshot, tiny
+from lsa_jax.lm import batches, checkpoints, finetune, forward, lora, snapshot, tiny
 from lsa_jax.lm.batches import Example
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.forward import response_loss
 from lsa_jax.lm.settings import FinetuneSettings
 
 ADAPTER = lora.Adapter("qkv", 4, 8.0)
 STEPS = qwen.random_steps(0, 6, 4)
+SETTINGS = FinetuneSettings(epochs=1, steps=6, batch_size=4, learning_rate=1e-2, checkpoint_every=4, max_length=16)
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +38,15 @@ def parameters(model: nnx.Module) -> list[np.ndarray]:
     return [np.asarray(value) for value in jax.tree.leaves(nnx.state(model, nnx.LoRAParam))]
 
 
+def base_of(model: Decoder) -> dict[str, jax.Array]:
+    return {name: one for name, one in forward.tensors(model).items() if "lora" not in name}
+
+
 def train(folder: Path, run: Path, accumulation: int = 1, stop_after: int | None = None) -> tuple[int, list[np.ndarray]]:
     """Steps made and adapters after six steps, or after as many as are allowed."""
     model = lora.with_adapter(snapshot.load(folder).model, ADAPTER, 0)
     asked = itertools.count()
-    size: dict[str, Any] = {"epochs": 1, "steps": 6, "batch_size": 4, "accumulation": accumulation, "checkpoint_every": 4, "max_length": 16}
-    settings = FinetuneSettings(**size, learning_rate=1e-2)
+    settings = dataclasses.replace(SETTINGS, accumulation=accumulation)
     done = finetune.finetune(model, STEPS, settings, run, stop=lambda: stop_after is not None and next(asked) >= stop_after)
     return done, parameters(model)
 
@@ -60,6 +66,22 @@ def test_an_interrupted_run_goes_on_bitwise(folder: Path, tmp_path: Path, accumu
     lines = [checkpoints.read_metrics(tmp_path / name / checkpoints.METRICS) for name in ("whole", "parts")]
     assert lines[0] == lines[1]
     assert [line["step"] for line in lines[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_in_bfloat16_follows_that_in_float32(folder: Path, tmp_path: Path) -> None:
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        model = lora.with_adapter(snapshot.load(folder, dtype=dtype).model, ADAPTER, 0)
+        before = base_of(model)
+        assert finetune.finetune(model, STEPS, SETTINGS, tmp_path / dtype) == 6
+        losses[dtype] = np.array([line["loss"] for line in checkpoints.read_metrics(tmp_path / dtype / checkpoints.METRICS)])
+        after = base_of(model)
+        assert {str(one.dtype) for one in after.values()} == {dtype}
+        assert all((after[name] == one).all() for name, one in before.items())
+        assert {one.dtype for one in parameters(model)} == {np.dtype(np.float32)}
+    change = losses["float32"] - losses["float32"][0]
+    assert np.abs(change).max() > 0.5
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], atol=0.1)
 
 
 def test_steps_after_the_last_checkpoint_are_made_again_after_a_crash(folder: Path, tmp_path: Path) -> None:

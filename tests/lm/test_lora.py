@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,10 @@ import pytest
 import qwen
 import safetensors
 from flax import nnx
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import export, finetune, lora, snapshot, tiny
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.forward import DivergedError
 from lsa_jax.lm.settings import FinetuneSettings
 
@@ -33,7 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> snapshot.Snapshot:
     return snapshot.load(tiny.write_snapshot(tmp_path_factory.mktemp("lora") / "base", 0, scale=3.0, embedding_std=0.3))
 
 
-def adapted(base: snapshot.Snapshot, targets: str, seed: int = 0) -> tuple[Qwen2, lora.Adapter]:
+def adapted(base: snapshot.Snapshot, targets: str, seed: int = 0) -> tuple[Decoder, lora.Adapter]:
     """The base with random adapters, A and B both."""
     adapter = lora.Adapter(targets, RANK, ALPHA)
     model = lora.with_adapter(base.model, adapter, seed)
@@ -111,15 +112,17 @@ def test_merged_export_is_loaded_by_transformers_and_by_us(base: snapshot.Snapsh
     np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
 
 
-def test_a_llama_model_is_adapted_and_exported_without_biases(tmp_path: Path) -> None:
-    llama = snapshot.load(tiny.write_snapshot(tmp_path / "base", 0, model_type="llama", scale=3.0, embedding_std=0.3))
-    model, adapter = adapted(llama, "qkv")
+@pytest.mark.parametrize("model_type", ["llama", "qwen3"])
+def test_models_without_biases_are_adapted_and_exported(tmp_path: Path, model_type: str) -> None:
+    sizes: dict[str, Any] = {"rope_theta": 1e6, "head_dim": 24, "scale": 3.0, "embedding_std": 0.3, "norm_std": 0.3}
+    source = snapshot.load(tiny.write_snapshot(tmp_path / "base", 0, model_type=model_type, **sizes))
+    model, adapter = adapted(source, "qkv")
     tokens = qwen.random_tokens(1, (2, 9))
-    folder = export.export(llama.path, tmp_path / "merged", export.merged(model, adapter))
+    folder = export.export(source.path, tmp_path / "merged", export.merged(model, adapter))
     with safetensors.safe_open(folder / snapshot.WEIGHTS, framework="numpy") as file:
         assert not any(name.endswith("bias") for name in file.keys())  # noqa: SIM118, the file is no mapping
     ours = qwen.our_logits(model, tokens)
-    assert np.abs(ours - qwen.our_logits(llama.model, tokens)).max() > 0.5
+    assert np.abs(ours - qwen.our_logits(source.model, tokens)).max() > 0.5
     np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
 
 
