@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from lsa_jax.errors import InputError
 from lsa_jax.flags import Whole
 from lsa_jax.lm import INSTALL, importing
 from lsa_jax.lm.settings import CATEGORIES, DataSettings, FinetuneSettings, Local, Preset, Protocol, Several, local_path
@@ -23,7 +24,7 @@ def finetune(
     *,
     model: Local,
     data: Local,
-    out: Local,
+    out: Annotated[Path | None, Parameter(converter=local_path)] = None,
     settings: Annotated[FinetuneSettings | None, Parameter(name="*")] = None,
     questions: Questions = None,
     dry_run: bool = False,
@@ -35,7 +36,7 @@ def finetune(
     Args:
         model: Hugging Face snapshot of a Qwen2, Qwen2.5, Qwen3 or Llama model.
         data: MMLU, as cais/mmlu parquet or in the original CSV layout.
-        out: Folder for checkpoints and metrics.
+        out: Folder for checkpoints and metrics; only --dry-run needs none.
         settings: see below.
         questions: see below.
         dry_run: Check the files, print trained parameters, memory and steps, and train nothing.
@@ -51,6 +52,8 @@ def finetune(
     chosen, asked = settings or FinetuneSettings(), questions or DataSettings()
     if dry_run:
         return plan.dry_run(model, data, chosen, asked, memory_gb)
+    if out is None:
+        raise InputError("--out is missing: give a folder for checkpoints and metrics, or --dry-run, which writes nothing")
     return running.finetune(model, data, out, chosen, asked, quiet=quiet)
 
 

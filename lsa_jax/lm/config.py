@@ -13,6 +13,7 @@ from lsa_jax.errors import InputError
 from lsa_jax.lm.families import FAMILIES, Config, Family
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+POSITIONS = "max_position_embeddings"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 SIZES = {
     "num_layers": "num_hidden_layers",
@@ -62,6 +63,12 @@ def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) ->
         dtype=precision,
         param_dtype=precision,
     )
+
+
+def max_positions(folder: Path) -> int | None:
+    """Return how many tokens the model of a snapshot was made for; None if its config.json does not say."""
+    content = read_json(folder, CONFIG)
+    return None if content.get(POSITIONS) is None else _size(folder / CONFIG, content, POSITIONS)
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

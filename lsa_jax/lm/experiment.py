@@ -10,7 +10,7 @@ from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm import batches, checkpoints, mmlu, prompts, reasoning, snapshot, splits, tokenizer
 from lsa_jax.lm.batches import Example
-from lsa_jax.lm.config import read_config
+from lsa_jax.lm.config import max_positions, read_config
 from lsa_jax.lm.finetune import DIVERGED, check_not_diverged, finetune
 from lsa_jax.lm.lora import adapter_of, with_adapter
 from lsa_jax.lm.questions import Question, digest
@@ -46,7 +46,9 @@ class Material:
             (batches.longest_of(step, settings.max_length), max(len(one.response) for one in step))
             for step in self.steps(settings, data_seed)
         ]
-        return max(size for size, _ in sizes), max(size for _, size in sizes)
+        longest, answer = max(size for size, _ in sizes), max(size for _, size in sizes)
+        self.tokenizer.check_length(longest)
+        return longest, answer
 
 
 def read(model: Path, data: Path, settings: DataSettings) -> Material:
@@ -94,7 +96,7 @@ def read_files(model: Path, data: Path) -> tuple[Tokenizer, list[Question], str]
     """
     config = read_config(model)
     snapshot.check_weights(model, config)
-    numbers, (questions, source) = tokenizer.load(model, config.vocab_size), mmlu.read_questions(data)
+    numbers, (questions, source) = tokenizer.load(model, config.vocab_size, max_positions(model)), mmlu.read_questions(data)
     for one in questions:
         _check_text(numbers, f"the question {one.identifier}", "\n".join([one.question, *one.choices]))
     return numbers, questions, source

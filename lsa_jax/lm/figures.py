@@ -44,6 +44,7 @@ def figure(folder: Path, out: Path, shots: int | None = None, categories: Sequen
     missing = set(categories) - set(found["category"])
     if missing:
         raise InputError(f"{folder} has no records of {sorted(missing)[0]!r}; it has {', '.join(sorted(set(found['category'])))}")
+    store.writable_folder(out.parent)
     found = found[found["category"].isin(categories)]
     if small:
         draw(found, out, shots or symbols.SHOTS, exhaustive=(0,), asked=symbols.ASKED)

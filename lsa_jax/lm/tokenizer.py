@@ -10,7 +10,7 @@ from jinja2 import TemplateSyntaxError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm.config import read_json
+from lsa_jax.lm.config import POSITIONS, read_json
 
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 START, END, END_OF_TEXT = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
@@ -55,12 +55,14 @@ class Tokenizer:
         end_of_turn: number of the token that ends a chat turn.
         end_of_text: number of the token that ends a text and pads.
         write_chat: what writes a conversation, see `Chat`.
+        max_positions: tokens that the model was made for; None if that is not known.
     """
 
     backend: tokenizers.Tokenizer
     end_of_turn: int
     end_of_text: int
     write_chat: Chat = qwen_chat
+    max_positions: int | None = None
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token numbers of a text; special tokens are those that are written out in it, none is added."""
@@ -74,19 +76,25 @@ class Tokenizer:
         """Return the text of a conversation, up to where the assistant speaks next."""
         return self.write_chat(turns)
 
+    def check_length(self, length: int) -> None:
+        """Refuse a text of more tokens than the model was made for."""
+        if self.max_positions is not None and length > self.max_positions:
+            raise InputError(f"a text has {length} tokens, the model was made for {self.max_positions} ({POSITIONS}): take fewer shots")
+
     def control_token(self, text: str) -> str | None:
         """Return a token that would be read as a mark and not as text, such as the end of a chat turn; None if there is none."""
         special = (token.content for token in self.backend.get_added_tokens_decoder().values() if token.special)
         return next((token for token in (*special, START, END) if token in text), None)
 
 
-def load(folder: Path, vocab_size: int) -> Tokenizer:
+def load(folder: Path, vocab_size: int, max_positions: int | None = None) -> Tokenizer:
     """Load the tokenizer of a snapshot and check that it fits the model.
 
     Args:
         folder: the snapshot.
         vocab_size: number of tokens the model knows. It may know more than the tokenizer (Qwen2.5 pads its embedding), at most twice as
             many.
+        max_positions: see `Tokenizer`.
 
     Returns:
         The tokenizer.
@@ -116,7 +124,7 @@ def load(folder: Path, vocab_size: int) -> Tokenizer:
             raise InputError(
                 f"{path} does not read {token} as one token, but as text (added_tokens): copy it again from the model's snapshot"
             )
-    return Tokenizer(backend, end_of_turn=special[END], end_of_text=special[END_OF_TEXT], write_chat=load_chat(folder))
+    return Tokenizer(backend, special[END], special[END_OF_TEXT], load_chat(folder), max_positions)
 
 
 def load_chat(folder: Path) -> Chat:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -68,6 +69,11 @@ def test_the_whole_experiment(
     out = tmp_path / "records"
     evaluation = ["--shots", "0", "--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet"]
     assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", out, *evaluation) == exit_codes.DONE
+    assert lsa_jax("lm", "figure", out, "--shots", "1", "--out", tmp_path / "new" / "folder" / "figure") == exit_codes.DONE
+    assert (tmp_path / "new" / "folder" / "figure_paths.pdf").exists()
+    with pytest.raises(InputError, match="holds no records"):
+        lsa_jax("lm", "figure", tmp_path / "nowhere", "--out", tmp_path / "nowhere" / "figure")
+    assert not (tmp_path / "nowhere").exists()
     assert lsa_jax("lm", "figure", out, "--shots", "1") == exit_codes.DONE
     numbers = pd.read_parquet(out / "figure.parquet")
     assert sorted(numbers[["targets", "step", "shots", "category"]].itertuples(index=False, name=None)) == sorted(
@@ -118,6 +124,10 @@ def test_adapters_are_written_for_peft_and_evaluated_again(files: list[str], tmp
     base, ours, theirs = (ordered.loc[loss].to_numpy() for loss in ("base", "mixture", "peft"))
     np.testing.assert_array_equal(ours, theirs)
     assert np.abs(ours - base).max() > 1e-4
+    namesake = shutil.copytree(adapter, tmp_path / "other" / run.name)
+    with pytest.raises(InputError, match="two runs are called v-mixture; name the folders of runs and adapters"):
+        lsa_jax("lm", "evaluate", run, *files, "--out", tmp_path / "twice", *asked, "--peft", namesake)
+    assert not list((tmp_path / "twice").iterdir())
     with pytest.raises(InputError, match="two runs are called adapter"):
         lsa_jax("lm", "evaluate", *files, *QUESTIONS, "--out", tmp_path / "twice", "--peft", adapter, "--peft", adapter)
     with pytest.raises(InputError, match=r"unknown category 'stems'; .*Did you mean 'stem'"):
@@ -125,12 +135,15 @@ def test_adapters_are_written_for_peft_and_evaluated_again(files: list[str], tmp
 
 
 def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", tmp_path / "run", "--dry-run"]
+    run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--dry-run"]
+    before = list(Path(files[1]).iterdir())
     assert lsa_jax(*run) == exit_codes.DONE
     told = capsys.readouterr().out
     assert "trained parameters 384" in told
     assert "steps              4, a checkpoint every 2" in told
-    assert not (tmp_path / "run").exists()
+    assert list(Path(files[1]).iterdir()) == before
+    with pytest.raises(InputError, match="--out is missing: give a folder for checkpoints and metrics, or --dry-run"):
+        lsa_jax(*run[:-1])
     with pytest.raises(InputError, match="are needed, there are 1e-06: take --remat or a larger --accumulation"):
         lsa_jax(*run, "--memory-gb", "1e-6")
 
@@ -164,6 +177,20 @@ def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
     store.save_json(tmp_path / "tokenizer.json", {})
     with pytest.raises(InputError, match=r"has no config\.json"):
         lsa_jax(*run, "--model", tmp_path, *files[2:])
+
+
+def test_texts_longer_than_the_model_was_made_for_are_refused(files: list[str], tmp_path: Path) -> None:
+    short = shutil.copytree(files[1], tmp_path / "short")
+    store.save_json(short / "config.json", {**store.load_json(short / "config.json"), "max_position_embeddings": 100})
+    names = ["--model", short, *files[2:], *QUESTIONS, "--out", tmp_path / "out"]
+    for asked in (
+        ["finetune", "--rank", "4", "--loss", "mixture", "--shots", "1"],
+        ["evaluate", "--shots", "0", "--shots", "1"],
+        ["evaluate", "--shots", "0", "--method", "generation", "--max-tokens", "99"],
+    ):
+        with pytest.raises(InputError, match=r"a text has \d+ tokens, the model was made for 100 \(max_position_embeddings\): take fewer"):
+            lsa_jax("lm", asked[0], *names, *asked[1:])
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
