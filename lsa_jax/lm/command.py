@@ -27,6 +27,7 @@ def finetune(
     out: Annotated[Path | None, Parameter(converter=local_path)] = None,
     settings: Annotated[FinetuneSettings | None, Parameter(name="*")] = None,
     questions: Questions = None,
+    mesh: str = "",
     dry_run: bool = False,
     memory_gb: float = 80.0,
     quiet: bool = False,
@@ -39,6 +40,7 @@ def finetune(
         out: Folder for checkpoints and metrics; only --dry-run needs none.
         settings: see below.
         questions: see below.
+        mesh: fsdp=N, tp=N or both separated by a comma, to split model and batches over several devices as tunix does; by default one.
         dry_run: Check the files, print trained parameters, memory and steps, and train nothing.
         memory_gb: Memory of the device, for --dry-run, in units of 10⁹ bytes.
         quiet: Show no progress.
@@ -50,11 +52,13 @@ def finetune(
         from lsa_jax.lm import plan, running
 
     chosen, asked = settings or FinetuneSettings(), questions or DataSettings()
+    if dry_run and mesh:
+        raise InputError(f"the plan of --dry-run is for one device: leave --mesh {mesh} out")
     if dry_run:
         return plan.dry_run(model, data, chosen, asked, memory_gb)
     if out is None:
         raise InputError("--out is missing: give a folder for checkpoints and metrics, or --dry-run, which writes nothing")
-    return running.finetune(model, data, out, chosen, asked, quiet=quiet)
+    return running.finetune(model, data, out, chosen, asked, mesh, quiet=quiet)
 
 
 @app.command

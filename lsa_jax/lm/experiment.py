@@ -1,14 +1,17 @@
 """A fine-tuning run on MMLU: local files in, checkpoints and metrics out, and a manifest of what it was made of."""
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
+
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import batches, checkpoints, mmlu, prompts, reasoning, snapshot, splits, tokenizer
+from lsa_jax.lm import batches, checkpoints, devices, mmlu, prompts, reasoning, snapshot, splits, tokenizer
 from lsa_jax.lm.batches import Example
 from lsa_jax.lm.config import max_positions, read_config
 from lsa_jax.lm.finetune import DIVERGED, check_not_diverged, finetune
@@ -110,6 +113,7 @@ def train(
     out: Path,
     report: checkpoints.Report,
     stop: Callable[[], bool],
+    mesh: Mesh | None = None,
 ) -> int:
     """Fine-tune a model, or go on with the same run in the folder.
 
@@ -121,6 +125,7 @@ def train(
         out: folder of the run.
         report: told of every step.
         stop: asked before every step whether to stop.
+        mesh: devices that model and batches are split over; None for one.
 
     Returns:
         The number of steps made so far.
@@ -129,17 +134,22 @@ def train(
         InputError: if the settings cannot be used, an example is too long, or the folder holds another run.
         DivergedError: if the run diverges, or has diverged.
     """
-    adapter = adapter_of(settings)
-    adapter.projections(read_config(model))
+    adapter, config = adapter_of(settings), read_config(model)
+    adapter.projections(config)
+    if mesh is not None:
+        devices.check_split(mesh, config, settings.batch_size // settings.accumulation)
     material.longest(settings, data.data_seed)
     store.claim_folder(out, _manifest(model, material, settings, data), files=FILES)
     store.save_json(out / SPLITS, {"training": _names(material.splits.training), "evaluation": _names(material.splits.evaluation)})
     check_not_diverged(out)
     if checkpoints.last(out) >= settings.total_steps:
         return settings.total_steps
-    loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat).model
-    adapted = with_adapter(loaded, adapter, settings.seed)
-    return finetune(adapted, material.steps(settings, data.data_seed), settings, out, report=report, stop=stop)
+    loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat, mesh=mesh).model
+    with mesh or contextlib.nullcontext():
+        adapted = with_adapter(loaded, adapter, settings.seed)
+        if mesh is not None:
+            devices.shard(adapted, mesh)
+        return finetune(adapted, material.steps(settings, data.data_seed), settings, out, report=report, stop=stop)
 
 
 def reasoning_digest(reasoning: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lsa_jax import exit_codes, store
-from lsa_jax.lm import checkpoints, experiment, figures, splits, trained_runs
+from lsa_jax.lm import checkpoints, devices, experiment, figures, splits, trained_runs
 from lsa_jax.lm import demo as small
 from lsa_jax.lm.evaluate import evaluate as evaluated
 from lsa_jax.lm.forward import DivergedError
@@ -26,13 +26,15 @@ LINE_SECONDS = 10.0
 DEMO_FILES = (store.MANIFEST, store.PARTIAL, "figure*", "*/**/*")
 
 
-def finetune(model: Path, data: Path, out: Path, settings: FinetuneSettings, questions: DataSettings, *, quiet: bool) -> int:
+def finetune(
+    model: Path, data: Path, out: Path, settings: FinetuneSettings, questions: DataSettings, mesh: str = "", *, quiet: bool
+) -> int:
     """Fine-tune with progress on standard error, and return the exit code."""
-    total, material = settings.total_steps, experiment.read(model, data, questions)
+    over, total, material = devices.mesh_of(mesh), settings.total_steps, experiment.read(model, data, questions)
     try:
         with stop_signals() as stop, reporting(quiet=quiet) as tell:
             done = experiment.train(
-                model, material, settings, questions, out, lambda step, loss: tell(f"loss {loss:.4f}", step, total), stop
+                model, material, settings, questions, out, lambda step, loss: tell(f"loss {loss:.4f}", step, total), stop, over
             )
     except DivergedError as error:
         return _failed([str(error)])

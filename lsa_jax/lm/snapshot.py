@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+from jax.sharding import Mesh
 from tunix.models import safetensors_loader
 
 from lsa_jax.errors import InputError
@@ -35,13 +36,14 @@ class Snapshot:
     model: Decoder
 
 
-def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapshot:
+def load(folder: Path, *, dtype: str = "float32", remat: bool = False, mesh: Mesh | None = None) -> Snapshot:
     """Load the weights of a snapshot; nothing is downloaded.
 
     Args:
         folder: config.json and one or many safetensors.
         dtype: `float32` or `bfloat16`.
         remat: compute activations again in the backward pass, see `lsa_jax.lm.config.read_config`.
+        mesh: devices that the weights are split over, see `lsa_jax.lm.devices`; None for one.
 
     Returns:
         The model with its configuration.
@@ -52,7 +54,7 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
     family, fill = family_of(config), functools.partial(with_zero_biases, config) if isinstance(config, LlamaConfig) else None
-    how: dict[str, Any] = {"preprocess_fn": fill, "dtype": DTYPES[dtype]}
+    how: dict[str, Any] = {"mesh": mesh, "preprocess_fn": fill, "dtype": DTYPES[dtype]}
     model = safetensors_loader.load_and_create_model(str(folder), family.model, config, family.names, **how)
     wrong = forward.first_not_finite(forward.tensors(model))
     if wrong is not None:

@@ -164,6 +164,10 @@ def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
         ([*files, *QUESTIONS, "--seed", "-1"], "seed is -1"),
         ([*files, *QUESTIONS, "--seed", 2**32], r"seed is 4294967296; seeds must stay below 2\*\*32"),
         ([*files, *QUESTIONS, "--data-seed", 2**70], r"data_seed is .*; seeds must stay below 2\*\*32"),
+        ([*files, *QUESTIONS, "--mesh", "fsdp"], "mesh is 'fsdp'; it must be fsdp=N, tp=N, or both separated by a comma"),
+        ([*files, *QUESTIONS, "--mesh", "fsdp=1", "--dry-run"], "the plan of --dry-run is for one device: leave --mesh fsdp=1 out"),
+        ([*files, *QUESTIONS, "--mesh", "fsdp=0"], "fsdp is 0; it must be a whole number, at least 1"),
+        ([*files, *QUESTIONS, "--mesh", "tp=4096"], r"mesh tp=4096 needs 4096 devices, there are \d+: ask for fewer"),
         ([*files, *QUESTIONS, "--steps", 10**12, "--dry-run"], "50000000000000 training examples are asked for, 10000000 are allowed"),
     ):
         with pytest.raises(InputError, match=message):
