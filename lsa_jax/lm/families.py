@@ -98,8 +98,10 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def with_zero_biases(config: Config, tensors: dict[str, Any]) -> dict[str, Any]:
-    """Add the zero biases that make a Llama model a Qwen2 model to its tensors, by tunix's names."""
+def completed(config: Config, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a model, by tunix's names, with the zero biases that make a Llama model a Qwen2 model."""
+    if not isinstance(config, LlamaConfig):
+        return tensors
     places = itertools.product(range(config.num_layers), _heads(config).items())
     biases = {f"layers.{place}.attn.{name}_bias": np.zeros(count * config.head_dim, np.float32) for place, (name, count) in places}
     return {**tensors, **biases}

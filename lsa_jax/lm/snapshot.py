@@ -13,7 +13,7 @@ from tunix.models import safetensors_loader
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
 from lsa_jax.lm.config import CONFIG, DTYPES, read_config, read_json
-from lsa_jax.lm.families import Config, Decoder, LlamaConfig, family_of, tensor_shapes, with_zero_biases
+from lsa_jax.lm.families import Config, Decoder, completed, family_of, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -53,8 +53,8 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False, mesh: Mes
     """
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
-    family, fill = family_of(config), functools.partial(with_zero_biases, config) if isinstance(config, LlamaConfig) else None
-    how: dict[str, Any] = {"mesh": mesh, "preprocess_fn": fill, "dtype": DTYPES[dtype]}
+    family = family_of(config)
+    how: dict[str, Any] = {"mesh": mesh, "preprocess_fn": functools.partial(completed, config), "dtype": DTYPES[dtype]}
     model = safetensors_loader.load_and_create_model(str(folder), family.model, config, family.names, **how)
     wrong = forward.first_not_finite(forward.tensors(model))
     if wrong is not None:
