@@ -208,7 +208,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(number: int, tmp_path: Path
 
 
 def test_help_teaches_every_setting_without_importing_jax() -> None:
-    probe = "import sys; from lsa_jax import cli; cli.app(['reproduce', '--help']); assert 'jax' not in sys.modules"
+    asked = "cli.app(['reproduce', '--help'], result_action='return_value')"  # which else ends the process
+    probe = f"import sys; from lsa_jax import cli; {asked}; assert 'jax' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     for name in Settings.__dataclass_fields__:

@@ -15,8 +15,9 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm.config import CONFIG, read_config, tensor_shapes
-from lsa_jax.lm.snapshot import write_weights
+from lsa_jax.lm.config import CONFIG, read_config
+from lsa_jax.lm.export import write_weights
+from lsa_jax.lm.families import tensor_shapes
 
 SIZES = {
     "hidden_size": "embedding_length",

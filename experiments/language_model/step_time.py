@@ -19,11 +19,11 @@ import numpy as np
 from flax import nnx
 
 from lsa_jax.lm import lora, peft_adapter, snapshot
-from lsa_jax.lm.batches import micro_batches
+from lsa_jax.lm.batches import Example, micro_batches
 from lsa_jax.lm.config import read_config
-from lsa_jax.lm.examples import Example
-from lsa_jax.lm.finetune import Training
-from lsa_jax.lm.loss import response_loss
+from lsa_jax.lm.finetune import optimizer
+from lsa_jax.lm.forward import response_loss
+from lsa_jax.lm.settings import FinetuneSettings
 
 ADAPTER, RATE, RESPONSE = lora.Adapter("qkv", 8, 16.0), 1e-3, 2
 TOLERANCE = 1e-3
@@ -38,16 +38,17 @@ def examples(model: Path, batch: int, length: int) -> list[Example]:
 def ours(model: Path, start: Path, made: list[Example], steps: int) -> Callable[[], float]:
     """A step of this library, which returns its loss."""
     adapted, _ = peft_adapter.load(start, snapshot.load(model).model)
-    optimizer = nnx.Optimizer(adapted, Training(steps, RATE).optimizer(), wrt=nnx.LoRAParam)
+    rule = optimizer(FinetuneSettings(epochs=1, steps=steps, learning_rate=RATE))
+    state = nnx.Optimizer(adapted, rule, wrt=nnx.LoRAParam)
     (batch,) = micro_batches(made, 1, 4096)
 
     @nnx.jit
-    def step(adapted: Any, optimizer: Any) -> jax.Array:
+    def step(adapted: Any, state: Any) -> jax.Array:
         loss, gradient = nnx.value_and_grad(response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam))(adapted, **batch)
-        optimizer.update(adapted, gradient)
+        state.update(adapted, gradient)
         return loss
 
-    return lambda: float(step(adapted, optimizer))
+    return lambda: float(step(adapted, state))
 
 
 def theirs(model: Path, start: Path, made: list[Example], steps: int) -> Callable[[], float]:

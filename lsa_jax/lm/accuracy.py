@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm.records import BASE, CONDITION, LETTERS, SEEDS, SETTING, SHARES
+from lsa_jax.lm.records import BASE, CONDITION, SEEDS, SETTING, SHARES
+from lsa_jax.lm.settings import LETTERS
 
 ERRORS = ["question_error", "subject_error", "seed_error"]
 COUNTS = ["num_questions", "num_subjects", "num_seeds"]

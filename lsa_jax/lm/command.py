@@ -5,15 +5,14 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from lsa_jax.errors import InputError
 from lsa_jax.flags import Whole
-from lsa_jax.lm import extra
-from lsa_jax.lm.categories import CATEGORIES
-from lsa_jax.lm.demo_settings import Preset
-from lsa_jax.lm.settings import DataSettings, FinetuneSettings, Local, Protocol, Several, local_path
+from lsa_jax.lm import INSTALL, importing
+from lsa_jax.lm.settings import CATEGORIES, DataSettings, FinetuneSettings, Local, Preset, Protocol, Several, local_path
 
 app = App(
     name="lm",
-    help=f"The paper's language-model experiment on local files; all but figure needs the extra: {extra.INSTALL} in the checkout.",
+    help=f"The paper's language-model experiment on local files; all but figure needs the extra: {INSTALL} in the checkout.",
 )
 
 
@@ -25,9 +24,10 @@ def finetune(
     *,
     model: Local,
     data: Local,
-    out: Local,
+    out: Annotated[Path | None, Parameter(converter=local_path)] = None,
     settings: Annotated[FinetuneSettings | None, Parameter(name="*")] = None,
     questions: Questions = None,
+    mesh: str = "",
     dry_run: bool = False,
     memory_gb: float = 80.0,
     quiet: bool = False,
@@ -35,11 +35,12 @@ def finetune(
     """Fine-tune adapters on Humanities questions; run it again to resume after an interruption.
 
     Args:
-        model: Hugging Face snapshot of a Qwen2, Qwen2.5 or Llama model.
+        model: Hugging Face snapshot of a Qwen2, Qwen2.5, Qwen3 or Llama model.
         data: MMLU, as cais/mmlu parquet or in the original CSV layout.
-        out: Folder for checkpoints and metrics.
+        out: Folder for checkpoints and metrics; only --dry-run needs none.
         settings: see below.
         questions: see below.
+        mesh: fsdp=N, tp=N or both separated by a comma, to split model and batches over several devices as tunix does; by default one.
         dry_run: Check the files, print trained parameters, memory and steps, and train nothing.
         memory_gb: Memory of the device, for --dry-run, in units of 10⁹ bytes.
         quiet: Show no progress.
@@ -47,13 +48,17 @@ def finetune(
     Returns:
         The exit code; 3 if the run diverged.
     """
-    with extra.importing():
-        from lsa_jax.lm import running
+    with importing():
+        from lsa_jax.lm import plan, running
 
     chosen, asked = settings or FinetuneSettings(), questions or DataSettings()
+    if dry_run and mesh:
+        raise InputError(f"the plan of --dry-run is for one device: leave --mesh {mesh} out")
     if dry_run:
-        return running.dry_run(model, data, chosen, asked, memory_gb)
-    return running.finetune(model, data, out, chosen, asked, quiet=quiet)
+        return plan.dry_run(model, data, chosen, asked, memory_gb)
+    if out is None:
+        raise InputError("--out is missing: give a folder for checkpoints and metrics, or --dry-run, which writes nothing")
+    return running.finetune(model, data, out, chosen, asked, mesh, quiet=quiet)
 
 
 @app.command
@@ -86,7 +91,7 @@ def evaluate(
     Returns:
         The exit code; 3 if a model diverged.
     """
-    with extra.importing():
+    with importing():
         from lsa_jax.lm import running
 
     return running.evaluate(runs, model, data, out, questions, protocol or Protocol(), checkpoints, peft, categories, quiet=quiet)
@@ -141,7 +146,7 @@ def export(
     Returns:
         The exit code; 3 if the checkpoint's weights are no finite numbers.
     """
-    with extra.importing():
+    with importing():
         from lsa_jax.lm import running
 
     return running.export(run, model, out, step, dtype, peft=peft)
@@ -166,7 +171,7 @@ def demo(
     Returns:
         The exit code.
     """
-    with extra.importing():
-        from lsa_jax.lm import demo_command
+    with importing():
+        from lsa_jax.lm import running
 
-    return demo_command.run(preset, first_seed, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)
+    return running.demo(preset, first_seed, out or Path("results") / f"lm-demo-{preset}", quiet=quiet)

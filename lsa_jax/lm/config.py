@@ -1,4 +1,4 @@
-"""The configuration of a Hugging Face snapshot of Qwen2 or Llama, and the tensors that belong to it."""
+"""The configuration of a Hugging Face snapshot, read and checked."""
 
 import json
 import math
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from tunix.models.qwen2.model import ModelConfig, RematConfig
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
+from lsa_jax.lm.families import FAMILIES, Config, Family
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+POSITIONS = "max_position_embeddings"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 SIZES = {
     "num_layers": "num_hidden_layers",
@@ -25,18 +26,7 @@ SIZES = {
 """Names of the sizes here, and in a config.json."""
 
 
-class LlamaConfig(ModelConfig):
-    """A Llama model: Qwen2's whose biases are zero, and are not in its files.
-
-    tunix's own Llama computes every rotary embedding with base 1e6, whatever its configuration says, so that it is not used.
-    """
-
-
-FAMILIES = {"qwen2": ("Qwen2ForCausalLM", ModelConfig), "llama": ("LlamaForCausalLM", LlamaConfig)}
-"""Architecture and configuration by `model_type`."""
-
-
-def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) -> ModelConfig:
+def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Config:
     """Read the config.json of a snapshot.
 
     Args:
@@ -54,24 +44,31 @@ def read_config(folder: Path, *, dtype: str = "float32", remat: bool = False) ->
     content = read_json(folder, CONFIG)
     family = _family(folder / CONFIG, content)
     sizes: dict[str, Any] = {name: _size(folder / CONFIG, content, key) for name, key in SIZES.items()}
-    if sizes["embed_dim"] % sizes["num_heads"] or sizes["num_heads"] % sizes["num_kv_heads"]:
+    whole = content.get("head_dim") is not None
+    if (not whole and sizes["embed_dim"] % sizes["num_heads"]) or sizes["num_heads"] % sizes["num_kv_heads"]:
         raise InputError(
             f"{folder / CONFIG}: hidden_size {sizes['embed_dim']}, num_attention_heads {sizes['num_heads']} and num_key_value_heads "
             f"{sizes['num_kv_heads']} do not divide each other; take the file that came with the weights"
         )
-    head_dim = sizes["embed_dim"] // sizes["num_heads"]
-    if content.get("head_dim") not in {None, head_dim}:
-        raise InputError(f"{folder / CONFIG}: head_dim is {content['head_dim']}; only hidden_size / num_attention_heads is supported")
-    return family(
+    head_dim = _size(folder / CONFIG, content, "head_dim") if whole else sizes["embed_dim"] // sizes["num_heads"]
+    if head_dim % 2:
+        raise InputError(f"{folder / CONFIG}: heads are {head_dim} wide, which must be even: take the file that came with the weights")
+    return family.config(
         **sizes,
         head_dim=head_dim,
-        rope_theta=_rope_theta(folder / CONFIG, content),
+        rope_theta=_rope_theta(folder / CONFIG, content, family),
         norm_eps=_number(folder / CONFIG, "rms_norm_eps", content.get("rms_norm_eps", 1e-6), above=0.0),
         use_tied_embedding=content.get("tie_word_embeddings", False) is True,
-        remat_config=RematConfig.DECODER if remat else RematConfig.NONE,
+        remat_config=family.remat[remat],
         dtype=precision,
         param_dtype=precision,
     )
+
+
+def max_positions(folder: Path) -> int | None:
+    """Return how many tokens the model of a snapshot was made for; None if its config.json does not say."""
+    content = read_json(folder, CONFIG)
+    return None if content.get(POSITIONS) is None else _size(folder / CONFIG, content, POSITIONS)
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -103,56 +100,22 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the tensors of a model as Hugging Face names and shapes them (a kernel is output x input).
-
-    Args:
-        config: the model.
-
-    Returns:
-        Shapes by name.
-    """
-    width, queries, keys = config.embed_dim, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    layer: dict[str, tuple[int, ...]] = {
-        "input_layernorm.weight": (width,),
-        "self_attn.q_proj.weight": (queries, width),
-        "self_attn.q_proj.bias": (queries,),
-        "self_attn.k_proj.weight": (keys, width),
-        "self_attn.k_proj.bias": (keys,),
-        "self_attn.v_proj.weight": (keys, width),
-        "self_attn.v_proj.bias": (keys,),
-        "self_attn.o_proj.weight": (width, queries),
-        "post_attention_layernorm.weight": (width,),
-        "mlp.gate_proj.weight": (config.hidden_dim, width),
-        "mlp.up_proj.weight": (config.hidden_dim, width),
-        "mlp.down_proj.weight": (width, config.hidden_dim),
-    }
-    if isinstance(config, LlamaConfig):
-        layer = {name: shape for name, shape in layer.items() if not name.endswith("bias")}
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, width)}
-    for place in range(config.num_layers):
-        shapes |= {f"model.layers.{place}.{name}": shape for name, shape in layer.items()}
-    shapes["model.norm.weight"] = (width,)
-    if not config.use_tied_embedding:
-        shapes["lm_head.weight"] = (config.vocab_size, width)
-    return shapes
-
-
-def _family(path: Path, content: Mapping[str, Any]) -> type[ModelConfig]:
-    """The configuration's type; refuses what is not a plain decoder of one of the families."""
+def _family(path: Path, content: Mapping[str, Any]) -> Family:
+    """The family of a model; refuses what is not a plain decoder of one of them."""
     model_type = content.get("model_type")
     architectures = content.get("architectures") or [model_type]
     name = architectures[0] if isinstance(architectures, list) else architectures
-    wanted, family = FAMILIES.get(str(model_type), (None, ModelConfig))
-    if wanted is None or name not in (wanted, model_type):
-        known = " and ".join(architecture for architecture, _ in FAMILIES.values())
+    family = FAMILIES.get(str(model_type))
+    if family is None or name not in (family.architecture, model_type):
+        *most, last = (one.architecture for one in FAMILIES.values())
+        known = f"{', '.join(most)} and {last}"
         raise InputError(f"{path} describes {name}; only {known} are supported")
     if content.get("quantization_config") is not None:
         raise InputError(f"{path} describes quantised weights (quantization_config); take the snapshot in bfloat16, float16 or float32")
     rope = {**_section(path, content, "rope_parameters"), **_section(path, content, "rope_scaling")}
     unlike = {
         "use_sliding_window": content.get("use_sliding_window", False) is not False,
-        "attention_bias": family is LlamaConfig and content.get("attention_bias", False) is not False,
+        "attention_bias": not family.biases and content.get("attention_bias", False) is not False,
         "mlp_bias": content.get("mlp_bias", False) is not False,
         "hidden_act": content.get("hidden_act", "silu") != "silu",
         "tie_word_embeddings": not isinstance(content.get("tie_word_embeddings", False), bool),
@@ -180,12 +143,14 @@ def _size(path: Path, content: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _rope_theta(path: Path, content: Mapping[str, Any]) -> int:
+def _rope_theta(path: Path, content: Mapping[str, Any], family: Family) -> int:
     """The base of the rotary embedding, in the old spelling or the new one."""
     found = content.get("rope_theta", _section(path, content, "rope_parameters").get("rope_theta"))
     value = _number(path, "rope_theta", found, above=1.0)
     if value != int(value):
         raise InputError(f"{path}: rope_theta is {value!r}; only whole numbers are supported")
+    if family.rope_theta not in {None, value}:
+        raise InputError(f"{path}: rope_theta is {value:.0f}; {family.architecture} takes {family.rope_theta} only: take another model")
     return int(value)
 
 

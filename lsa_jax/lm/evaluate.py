@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import generation, prompts, records, scoring
-from lsa_jax.lm.divergence import DivergedError
-from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm.families import Decoder
+from lsa_jax.lm.forward import DivergedError
+from lsa_jax.lm.questions import Question
 from lsa_jax.lm.records import ModelLabel
 from lsa_jax.lm.settings import Protocol
 from lsa_jax.lm.splits import Splits, check_unseen, draw_shots
@@ -38,7 +38,7 @@ class Candidate:
 
     label: ModelLabel
     fingerprint: str
-    load: Callable[[], Qwen2]
+    load: Callable[[], Decoder]
 
 
 def evaluate(
@@ -75,8 +75,8 @@ def evaluate(
     check_unseen(splits.evaluation, (one for examples in pool.values() for one in examples), "examples in prompts")
     parts = list(protocol.parts())
     for shots, seed in parts:  # all that can be refused is refused before anything is computed
-        for question in splits.evaluation:
-            draw_shots(question, pool, shots, seed)
+        for tokens in _prompts(tokenizer, splits, pool, protocol, shots, seed)[1]:
+            tokenizer.check_length(len(tokens) + (protocol.max_tokens if protocol.method == "generation" else 0))
     common = {**protocol.settings(), "data": _digest(splits, pool), "mark": MARK_OF_RECORDS}
     tables, diverged = [], []
     for number, candidate in enumerate(candidates):
@@ -102,7 +102,7 @@ class _Loaded:
     protocol: Protocol
 
     @functools.cached_property
-    def model(self) -> Qwen2:
+    def model(self) -> Decoder:
         """The model."""
         return self.candidate.load()
 
@@ -117,16 +117,15 @@ def _evaluate_part(
 ) -> pd.DataFrame:
     """Records of one model at one number of shots and seed; what it said, where it is sampled, is stored beside them."""
     protocol, label, shots, seed = loaded.protocol, loaded.candidate.label, settings["shots"], settings["evaluation_seed"]
-    condition = {"shots": shots, "format": protocol.format, "evaluation_seed": seed}
-    chat = loaded.tokenizer.chat
-    texts = [prompts.evaluation_prompt(one, draw_shots(one, pool, shots, seed), protocol.format, chat) for one in splits.evaluation]
-    tokens = [loaded.tokenizer.encode(text) for text in texts]
+    texts, tokens = _prompts(loaded.tokenizer, splits, pool, protocol, shots, seed)
     answers = [one.answer for one in splits.evaluation]
     choices = prompts.letter_tokens(loaded.tokenizer, protocol.format)
     scores = scoring.choice_log_likelihoods(loaded.model, tokens, choices, protocol.batch_size)
+    laid_out = functools.partial(
+        records.score_records, label, splits.table(), scores, answers, shots=shots, format=protocol.format, evaluation_seed=seed
+    )
     if protocol.method == "letters":
-        return records.score_records(label, splits.table(), scores, answers, **condition)
-    records.check_finite(scores)
+        return laid_out()
     drawn = loaded.generator.sample(tokens, seed=seed, num_samples=protocol.num_samples, temperature=protocol.temperature)
     samples = [[_letter(text, one, protocol.format) for one in row] for text, row in zip(texts, drawn, strict=True)]
     rows = [
@@ -135,7 +134,16 @@ def _evaluate_part(
         for place, (text, letter) in enumerate(zip(said, letters, strict=True))
     ]
     records.save_rows(records.part_path(folder, settings, records.TEXTS_SUFFIX), pd.DataFrame(rows))
-    return records.sample_records(label, splits.table(), samples, scores, answers, **condition)
+    return laid_out(samples=samples)
+
+
+def _prompts(
+    tokenizer: Tokenizer, splits: Splits, pool: Mapping[str, Sequence[Question]], protocol: Protocol, shots: int, seed: int
+) -> tuple[list[str], list[tuple[int, ...]]]:
+    """Texts of the prompts of a part, and their tokens."""
+    drawn = [(one, draw_shots(one, pool, shots, seed)) for one in splits.evaluation]
+    texts = [prompts.evaluation_prompt(one, before, protocol.format, tokenizer.chat) for one, before in drawn]
+    return texts, [tokenizer.encode(text) for text in texts]
 
 
 def _letter(prompt: str, completion: str, format: str) -> str | None:

@@ -1,29 +1,29 @@
 """A fine-tuning run on MMLU: local files in, checkpoints and metrics out, and a manifest of what it was made of."""
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from lsa_jax import checks, store
+from jax.sharding import Mesh
+
+from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, development, metrics, mmlu, schedule, snapshot, splits, tokenizer, training_examples
-from lsa_jax.lm.batches import longest_of
-from lsa_jax.lm.config import read_config
-from lsa_jax.lm.examples import Example
-from lsa_jax.lm.finetune import DIVERGED, Training, check_not_diverged, finetune
-from lsa_jax.lm.lora import Adapter, with_adapter
-from lsa_jax.lm.mmlu import Question
-from lsa_jax.lm.settings import DataSettings, Dtype, FinetuneSettings, check_seed
+from lsa_jax.lm import batches, checkpoints, devices, mmlu, prompts, reasoning, snapshot, splits, tokenizer
+from lsa_jax.lm.batches import Example
+from lsa_jax.lm.config import max_positions, read_config
+from lsa_jax.lm.finetune import DIVERGED, check_not_diverged, finetune
+from lsa_jax.lm.lora import adapter_of, with_adapter
+from lsa_jax.lm.questions import Question, digest
+from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 from lsa_jax.lm.tokenizer import Tokenizer
 
 SPLITS = "splits.json"
 """Where a run keeps which questions it was trained on and which are to be evaluated."""
-FILES = (store.MANIFEST, SPLITS, DIVERGED, metrics.FILE, store.PARTIAL, f"{checkpoints.FOLDER}/**/*")
+FILES = (store.MANIFEST, SPLITS, DIVERGED, checkpoints.METRICS, store.PARTIAL, f"{checkpoints.FOLDER}/**/*")
 """What a run writes in its folder."""
-MOST_EXAMPLES = 10**7
-"""What a run may ask for; all are built before it begins, and the published ones have 5000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,19 +36,22 @@ class Material:
     digest: str
 
     def steps(self, settings: FinetuneSettings, data_seed: int) -> Iterator[list[Example]]:
-        """Return the examples of every training step, see `lsa_jax.lm.training_examples.batches`."""
-        chances, questions = schedule.probabilities(settings.loss), self.splits.training
+        """Return the examples of every training step, see `lsa_jax.lm.prompts.training_steps`."""
+        chances, questions = batches.probabilities(settings.loss), self.splits.training
         size = {"epochs": settings.epochs, "steps": settings.steps, "batch_size": settings.batch_size, "shots": settings.shots}
-        draws = schedule.draws(chances, len(questions), **size, seed=data_seed)
+        draws = batches.draws(chances, len(questions), **size, seed=data_seed)
         shots = settings.shots if min(chances) < 1 else 0
-        return training_examples.batches(self.tokenizer, questions, self.reasoning, draws, shots)
+        return prompts.training_steps(self.tokenizer, questions, self.reasoning, draws, shots)
 
     def longest(self, settings: FinetuneSettings, data_seed: int) -> tuple[int, int]:
         """Return the numbers of tokens of the longest example and of the longest response; raises `InputError` if one is too long."""
         sizes = [
-            (longest_of(step, settings.max_length), max(len(one.response) for one in step)) for step in self.steps(settings, data_seed)
+            (batches.longest_of(step, settings.max_length), max(len(one.response) for one in step))
+            for step in self.steps(settings, data_seed)
         ]
-        return max(size for size, _ in sizes), max(size for _, size in sizes)
+        longest, answer = max(size for size, _ in sizes), max(size for _, size in sizes)
+        self.tokenizer.check_length(longest)
+        return longest, answer
 
 
 def read(model: Path, data: Path, settings: DataSettings) -> Material:
@@ -66,8 +69,8 @@ def read(model: Path, data: Path, settings: DataSettings) -> Material:
         InputError: if something is missing or does not fit.
     """
     numbers, questions, source = read_files(model, data)
-    reasoning = training_examples.load_reasoning(settings.reasoning, questions) if settings.reasoning else {}
-    for name, text in reasoning.items():
+    supplied = reasoning.load(settings.reasoning, questions) if settings.reasoning else {}
+    for name, text in supplied.items():
         _check_text(numbers, f"the reasoning to {name}", text)
     chosen = splits.split(
         questions,
@@ -75,10 +78,10 @@ def read(model: Path, data: Path, settings: DataSettings) -> Material:
         num_training=settings.num_training,
         num_evaluation=settings.num_evaluation,
         category_map=settings.category_map,
-        trainable=reasoning or None,
+        trainable=supplied or None,
         source=source,
     )
-    return Material(numbers, chosen, reasoning, mmlu.digest(questions))
+    return Material(numbers, chosen, supplied, digest(questions))
 
 
 def read_files(model: Path, data: Path) -> tuple[Tokenizer, list[Question], str]:
@@ -96,7 +99,7 @@ def read_files(model: Path, data: Path) -> tuple[Tokenizer, list[Question], str]
     """
     config = read_config(model)
     snapshot.check_weights(model, config)
-    numbers, (questions, source) = tokenizer.load(model, config.vocab_size), development.read_questions(data)
+    numbers, (questions, source) = tokenizer.load(model, config.vocab_size, max_positions(model)), mmlu.read_questions(data)
     for one in questions:
         _check_text(numbers, f"the question {one.identifier}", "\n".join([one.question, *one.choices]))
     return numbers, questions, source
@@ -108,8 +111,9 @@ def train(
     settings: FinetuneSettings,
     data: DataSettings,
     out: Path,
-    report: metrics.Report,
+    report: checkpoints.Report,
     stop: Callable[[], bool],
+    mesh: Mesh | None = None,
 ) -> int:
     """Fine-tune a model, or go on with the same run in the folder.
 
@@ -121,6 +125,7 @@ def train(
         out: folder of the run.
         report: told of every step.
         stop: asked before every step whether to stop.
+        mesh: devices that model and batches are split over; None for one.
 
     Returns:
         The number of steps made so far.
@@ -129,60 +134,22 @@ def train(
         InputError: if the settings cannot be used, an example is too long, or the folder holds another run.
         DivergedError: if the run diverges, or has diverged.
     """
-    training, adapter = training_of(settings), adapter_of(settings)
-    adapter.projections(read_config(model))
+    adapter, config = adapter_of(settings), read_config(model)
+    adapter.projections(config)
+    if mesh is not None:
+        devices.check_split(mesh, config, settings.batch_size // settings.accumulation)
     material.longest(settings, data.data_seed)
     store.claim_folder(out, _manifest(model, material, settings, data), files=FILES)
     store.save_json(out / SPLITS, {"training": _names(material.splits.training), "evaluation": _names(material.splits.evaluation)})
     check_not_diverged(out)
-    if checkpoints.last(out) >= training.steps:
-        return training.steps
-    loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat).model
-    adapted = with_adapter(loaded, adapter, settings.seed)
-    return finetune(adapted, material.steps(settings, data.data_seed), training, out, report=report, stop=stop)
-
-
-def adapter_of(settings: FinetuneSettings) -> Adapter:
-    """Return what is trained.
-
-    Args:
-        settings: of the run.
-
-    Returns:
-        The adapter.
-    """
-    return Adapter(settings.targets, settings.rank, settings.alpha)
-
-
-def training_of(settings: FinetuneSettings) -> Training:
-    """Return how the parameters move, after checking that updates split evenly.
-
-    Args:
-        settings: of the run.
-
-    Returns:
-        The part of them that the trainer needs.
-
-    Raises:
-        InputError: if a number cannot be used.
-    """
-    for name in ("epochs", "steps", "batch_size", "accumulation"):
-        checks.as_count(name, getattr(settings, name))
-    checks.as_choice("dtype", settings.dtype, get_args(Dtype))
-    checks.as_count("shots", settings.shots, minimum=0)
-    check_seed("seed", settings.seed)
-    asked = settings.total_steps * settings.batch_size
-    if asked > MOST_EXAMPLES:
-        raise InputError(f"{asked} training examples are asked for, {MOST_EXAMPLES} are allowed: take fewer steps or smaller batches")
-    if settings.batch_size % settings.accumulation:
-        raise InputError(f"batch_size {settings.batch_size} is no multiple of accumulation {settings.accumulation}; choose one that is")
-    return Training(
-        settings.total_steps,
-        settings.learning_rate,
-        settings.accumulation,
-        checkpoint_every=settings.checkpoint_every,
-        max_length=settings.max_length,
-    )
+    if checkpoints.last(out) >= settings.total_steps:
+        return settings.total_steps
+    loaded = snapshot.load(model, dtype=settings.dtype, remat=settings.remat, mesh=mesh).model
+    with mesh or contextlib.nullcontext():
+        adapted = with_adapter(loaded, adapter, settings.seed)
+        if mesh is not None:
+            devices.shard(adapted, mesh)
+        return finetune(adapted, material.steps(settings, data.data_seed), settings, out, report=report, stop=stop)
 
 
 def reasoning_digest(reasoning: Mapping[str, str]) -> str:

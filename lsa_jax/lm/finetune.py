@@ -1,78 +1,46 @@
-"""Fine-tuning: batches of examples through tunix's trainer with optax's AdamW, checkpoints from which any interruption goes on."""
+"""Fine-tuning with optax's AdamW: through tunix's trainer, with checkpoints, or, for small models, many steps a program."""
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import optax
 from flax import nnx
-from tunix.models.qwen2.model import Qwen2
-from tunix.sft import utils
 from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig
 
-from lsa_jax import checks, store
+from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, forward, metrics
-from lsa_jax.lm.batches import Batch, micro_batches
-from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
-from lsa_jax.lm.examples import Example
-from lsa_jax.lm.loss import response_loss
+from lsa_jax.lm import checkpoints
+from lsa_jax.lm.batches import Batch, Example, collate, micro_batches
+from lsa_jax.lm.families import Decoder
+from lsa_jax.lm.forward import BROKEN, DivergedError, first_not_finite, response_loss, tensors, trained
+from lsa_jax.lm.settings import FinetuneSettings
 
 NEVER, DISK_FULL = 2**31, "No space left on device"
+LARGEST_NORM = 1.0
 DIVERGED = "diverged.json"
 """What a run that has diverged leaves in its folder, so that it is neither gone on with nor taken for a good one."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """How the parameters move.
-
-    Attributes:
-        steps: number of updates.
-        learning_rate: at the first step; it falls linearly to zero after the last.
-        accumulation: parts that the examples of a step are split into, to save memory.
-        clip: largest norm of the gradient.
-        weight_decay: of AdamW.
-        checkpoint_every: steps from one checkpoint to the next.
-        max_length: longest example in tokens.
-    """
-
-    steps: int
-    learning_rate: float = 1e-5
-    accumulation: int = 1
-    clip: float = 1.0
-    weight_decay: float = 0.0
-    checkpoint_every: int = 20
-    max_length: int = 4096
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "accumulation", "checkpoint_every", "max_length"):
-            checks.as_count(name, getattr(self, name))
-        for name in ("learning_rate", "clip"):
-            checks.as_scale(name, getattr(self, name), minimum=0.0, zero_allowed=False)
-        checks.as_scale("weight_decay", self.weight_decay, minimum=0.0)
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Return AdamW after clipping, as published.
-
-        Returns:
-            The optimiser.
-        """
-        rate = optax.linear_schedule(self.learning_rate, 0.0, self.steps)
-        adam = optax.adamw(rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=self.weight_decay)
-        return optax.chain(optax.clip_by_global_norm(self.clip), adam)
+def optimizer(settings: FinetuneSettings) -> optax.GradientTransformation:
+    """Return AdamW after clipping, as published: its rate falls linearly to zero after the last step."""
+    rate = optax.linear_schedule(settings.learning_rate, 0.0, settings.total_steps)
+    adam = optax.adamw(rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0)
+    return optax.chain(optax.clip_by_global_norm(LARGEST_NORM), adam)
 
 
 def finetune(
-    model: Qwen2,
+    model: Decoder,
     steps: Iterable[Sequence[Example]],
-    training: Training,
+    settings: FinetuneSettings,
     run: Path,
     *,
-    report: metrics.Report = lambda step, loss: None,
+    report: checkpoints.Report = lambda step, loss: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Train the adapters of a model, or all its parameters if it has none, from the last checkpoint in the folder on.
@@ -82,7 +50,7 @@ def finetune(
     Args:
         model: the model; changed in place.
         steps: the examples of every step from the first on; those made before an interruption are passed over.
-        training: how the parameters move.
+        settings: how the parameters move.
         run: folder for checkpoints and metrics.
         report: told of every finished step.
         stop: asked before every step whether to stop; a checkpoint is written then.
@@ -101,22 +69,22 @@ def finetune(
     done = checkpoints.last(run)
     config = TrainingConfig(
         eval_every_n_steps=NEVER,
-        gradient_accumulation_steps=training.accumulation if training.accumulation > 1 else None,
+        gradient_accumulation_steps=settings.accumulation if settings.accumulation > 1 else None,
         checkpoint_root_directory=str((run / checkpoints.FOLDER).absolute()),
-        checkpointing_options=checkpoints.options(training.checkpoint_every),
+        checkpointing_options=checkpoints.options(settings.checkpoint_every),
     )
     loss: Any = response_loss
-    with contextlib.closing(metrics.MetricsFile(run / metrics.FILE, done, report)) as log:
+    with contextlib.closing(checkpoints.MetricsFile(run / checkpoints.METRICS, done, report)) as log:
         with checkpoints.reading(run, done):
-            trainer = PeftTrainer(model, training.optimizer(), config, metrics_logger=log).with_loss_fn(loss)
+            trainer = PeftTrainer(model, optimizer(settings), config, metrics_logger=log).with_loss_fn(loss)
         try:
-            trainer.train(_batches(steps, training, done, lambda: log.diverged is not None or stop()))
+            trainer.train(_batches(steps, settings, done, lambda: log.diverged is not None or stop()))
         except (ValueError, RuntimeError) as error:
             if DISK_FULL not in str(error):
                 raise
             raise OSError(f"{run} cannot be written ({DISK_FULL}): free some space and run the same command to resume") from None
     if log.diverged is None:
-        wrong = first_not_finite(forward.tensors(model, nnx.LoRAParam if utils.is_lora_enabled(model) else nnx.Param))
+        wrong = first_not_finite(tensors(model, trained(model)))
         log.diverged = None if wrong is None else f"{wrong} has {BROKEN} after step {trainer.train_steps}"
     if log.diverged is not None:
         store.save_json(run / DIVERGED, {"reason": log.diverged})
@@ -138,14 +106,75 @@ def check_not_diverged(run: Path) -> None:
         raise DivergedError(f"the run in {run} diverged: {reason}; take a smaller --learning-rate and another --out")
 
 
-def _batches(steps: Iterable[Sequence[Example]], training: Training, done: int, stop: Callable[[], bool]) -> Iterator[Batch | None]:
+def train(
+    model: Decoder,
+    examples: Iterator[Sequence[Example]],
+    settings: FinetuneSettings,
+    *,
+    report: checkpoints.Report,
+    stop: Callable[[], bool],
+) -> Iterator[int]:
+    """Train a small model as `finetune` does but for files, many steps a program, since calls would take most of the time.
+
+    Args:
+        model: the model; changed in place.
+        examples: what every step learns.
+        settings: how the parameters move; `checkpoint_every` steps are one program, or what is left of all.
+        report: told the last step and loss of every program.
+        stop: asked before every program whether to stop.
+
+    Yields:
+        The number of steps made, after every program; the model has their parameters.
+
+    Raises:
+        DivergedError: if a loss is no finite number.
+        KeyboardInterrupt: if it was stopped.
+    """
+    graph, moving, fixed = nnx.split(model, trained(model), ...)
+    memory = optimizer(settings).init(moving)
+    for begun in range(0, settings.total_steps, settings.checkpoint_every):
+        if stop():
+            raise KeyboardInterrupt
+        done = min(begun + settings.checkpoint_every, settings.total_steps)
+        batches = _stacked([next(examples) for _ in range(begun, done)], settings.max_length)
+        moving, memory, losses = _steps(settings, graph, moving, fixed, memory, batches)
+        if not np.isfinite(losses).all():
+            raise DivergedError(f"a loss before step {done} is {BROKEN}; take a smaller learning rate")
+        nnx.update(model, moving)
+        report(done, float(losses[-1]))
+        yield done
+
+
+def _batches(steps: Iterable[Sequence[Example]], settings: FinetuneSettings, done: int, stop: Callable[[], bool]) -> Iterator[Batch | None]:
     """Arrays of every part of every step; of those done before only their number, which the trainer passes over."""
-    for step, examples in zip(range(training.steps), steps, strict=False):
+    for step, examples in zip(range(settings.total_steps), steps, strict=False):
         if step < done:
-            yield from [None] * training.accumulation
+            yield from [None] * settings.accumulation
             continue
         if stop():
             return
-        if len(examples) % training.accumulation:
-            raise InputError(f"a step has {len(examples)} examples, not a multiple of accumulation {training.accumulation}")
-        yield from micro_batches(examples, training.accumulation, training.max_length)
+        if len(examples) % settings.accumulation:
+            raise InputError(f"a step has {len(examples)} examples, not a multiple of accumulation {settings.accumulation}")
+        yield from micro_batches(examples, settings.accumulation, settings.max_length)
+
+
+def _stacked(steps: Sequence[Sequence[Example]], max_length: int) -> Batch:
+    """Batches of several steps, (steps, examples, ...), all padded to the longest; the loss of each is the mean over what it learns."""
+    every = collate([example for examples in steps for example in examples], 1.0, max_length)
+    batches = {name: array.reshape(len(steps), -1, *array.shape[1:]) for name, array in every.items()}
+    return {**batches, "weights": batches["weights"] / batches["weights"].sum(axis=(1, 2), keepdims=True)}
+
+
+@partial(jax.jit, static_argnums=0)
+def _steps(settings: FinetuneSettings, graph: Any, moving: Any, fixed: Any, memory: Any, batches: Any) -> tuple[Any, Any, jax.Array]:
+    """Parameters, moments and losses after a step a batch."""
+    rule = optimizer(settings)
+
+    def step(state: tuple[Any, Any], batch: Any) -> tuple[tuple[Any, Any], jax.Array]:
+        moving, memory = state
+        loss, slope = jax.value_and_grad(lambda one: response_loss(nnx.merge(graph, one, fixed), **batch))(moving)
+        updates, memory = rule.update(slope, memory, moving)
+        return (optax.apply_updates(moving, updates), memory), loss
+
+    (moving, memory), losses = jax.lax.scan(step, (moving, memory), batches)
+    return moving, memory, losses

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from tunix.generate.sampler import CacheConfig, Sampler
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm.batches import padded_length
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.scoring import batches
 from lsa_jax.lm.settings import check_sampling
 from lsa_jax.lm.tokenizer import Tokenizer
@@ -21,7 +21,7 @@ GENERATION = 4
 class Generator:
     """Samples completions of prompts from one model; programs are compiled once a length of prompts."""
 
-    def __init__(self, model: Qwen2, tokenizer: Tokenizer, *, max_tokens: int = 512, batch_size: int = 8) -> None:
+    def __init__(self, model: Decoder, tokenizer: Tokenizer, *, max_tokens: int = 512, batch_size: int = 8) -> None:
         """Prepare to sample.
 
         Args:

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import qwix
 from flax import nnx
 from jax.typing import DTypeLike
-from tunix.models.qwen2.model import ModelConfig, Qwen2
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
-from lsa_jax.lm.config import tensor_shapes
+from lsa_jax.lm.families import Config, Decoder, tensor_shapes
+from lsa_jax.lm.settings import FinetuneSettings
 
 TARGETS = {
     "qkv": r".*/attn/[qkv]_proj",
@@ -52,7 +52,7 @@ class Adapter:
         """The factor of the adapters' outputs."""
         return self.alpha / self.rank
 
-    def projections(self, config: ModelConfig) -> dict[str, tuple[int, int]]:
+    def projections(self, config: Config) -> dict[str, tuple[int, int]]:
         """Return the projections that get an adapter.
 
         Args:
@@ -79,7 +79,7 @@ class Adapter:
             raise InputError(f"rank is {self.rank}; a projection of targets {self.targets!r} has width {narrowest}: take at most that")
         return chosen
 
-    def num_parameters(self, config: ModelConfig) -> int:
+    def num_parameters(self, config: Config) -> int:
         """Return the number of trained parameters.
 
         Args:
@@ -91,7 +91,12 @@ class Adapter:
         return sum(self.rank * (out + into) for out, into in self.projections(config).values())
 
 
-def projections(config: ModelConfig) -> dict[str, tuple[int, int]]:
+def adapter_of(settings: FinetuneSettings) -> Adapter:
+    """Return what a run trains."""
+    return Adapter(settings.targets, settings.rank, settings.alpha)
+
+
+def projections(config: Config) -> dict[str, tuple[int, int]]:
     """Return all projections of the decoder layers.
 
     Args:
@@ -109,7 +114,7 @@ def projections(config: ModelConfig) -> dict[str, tuple[int, int]]:
     return found
 
 
-def with_adapter(model: Qwen2, adapter: Adapter, seed: int) -> Qwen2:
+def with_adapter(model: Decoder, adapter: Adapter, seed: int) -> Decoder:
     """Return the model with fresh adapters, which do not change what it computes.
 
     Args:
@@ -128,7 +133,7 @@ def with_adapter(model: Qwen2, adapter: Adapter, seed: int) -> Qwen2:
     return adapted
 
 
-def adapters(model: Qwen2) -> dict[str, tuple[jax.Array, jax.Array]]:
+def adapters(model: Decoder) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Return the trained matrices of a model.
 
     Args:

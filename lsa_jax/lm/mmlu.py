@@ -1,63 +1,47 @@
-"""The questions of MMLU from a local folder: as parquet in the shape of `cais/mmlu`, or as the original CSV files."""
+"""The questions of MMLU from a local folder: parquet in the shape of `cais/mmlu`, the original CSV, or lm-eval's development questions."""
 
 import csv
-import dataclasses
-import functools
-import hashlib
-import numbers
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import yaml
 from pyarrow import ArrowException
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
-from lsa_jax.lm.records import LETTERS
+from lsa_jax.lm.questions import Question, question_of
+from lsa_jax.lm.settings import LETTERS
 
 SPLITS = {"test": "test", "validation": "val", "dev": "dev"}
 """Names of the splits in parquet and in CSV."""
-DAMAGE = ("\x00", "\ufeff", "\ufffd")
-"""Characters that no question has: NUL, a byte-order mark, and what stands for bytes that were no text."""
 NOT_SUBJECTS = ("all", "auxiliary_train")
 WANTED = (
     "wanted is the folder of cais/mmlu (all/test-*.parquet or SUBJECT/test-*.parquet) or of the original CSV (data/test/SUBJECT_test.csv)"
 )
+DEVELOPMENT = "mmlu_*.yaml"
+CHOICES = re.compile(r"(.*?)" + "".join(rf"\s+\({letter}\)\s+(.*?)" for letter in LETTERS) + r"(\s+\(E\)\s.*)?", re.DOTALL)
+"""A question with its choices: (A) to (D), and perhaps more."""
+REASONING = re.compile(r"(?:Let's think step by step\.)?(.*?)\s*The answer is \(([A-Z])\)\.?\s*", re.DOTALL)
 
 
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A question with four choices.
+def read_questions(folder: Path) -> tuple[list[Question], str]:
+    """Read the questions of a folder, whichever of the layouts it has.
 
-    Attributes:
-        subject: with underscores, as in `high_school_physics`.
-        question: its text.
-        choices: texts of the choices.
-        answer: place of the right one.
+    Args:
+        folder: what `load` or `load_development` reads.
+
+    Returns:
+        The questions and the name of their split: `test`, or `dev` for lm-eval's development questions.
+
+    Raises:
+        InputError: if there are none, or a file is damaged.
     """
-
-    subject: str
-    question: str
-    choices: tuple[str, str, str, str]
-    answer: int
-
-    @functools.cached_property
-    def identifier(self) -> str:
-        """What names the question: its subject and a digest of its text, the same wherever it was read from."""
-        text = "\x1f".join([self.subject, self.question.strip(), *self.choices])
-        return f"{self.subject}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-    @property
-    def content(self) -> tuple[str, tuple[str, ...]]:
-        """What makes two questions the same: text and choices, without spaces at their ends."""
-        return self.question.strip(), tuple(choice.strip() for choice in self.choices)
-
-    @property
-    def letter(self) -> str:
-        """Letter of the right choice."""
-        return LETTERS[self.answer]
+    if folder.is_dir() and any(folder.glob(DEVELOPMENT)):
+        return list(load_development(folder)), "dev"
+    return load(folder), "test"
 
 
 def load(folder: Path, split: str = "test") -> list[Question]:
@@ -84,32 +68,37 @@ def load(folder: Path, split: str = "test") -> list[Question]:
     raise InputError(f"{folder} has no questions of the split {split}: {WANTED}")
 
 
-def digest(questions: Iterable[Question]) -> str:
-    """Return what tells questions with their answers from others, in whatever order and layout.
+def load_development(folder: Path) -> dict[Question, str]:
+    """Read lm-eval's development questions, each once; those with a fifth choice are left out.
+
+    lm-eval 0.4.13 has 282, of which 280 are read: one has five choices, and one is there twice.
 
     Args:
-        questions: any.
+        folder: `tasks/mmlu/flan_cot_fewshot` of the package lm-eval.
 
     Returns:
-        20 hexadecimal digits.
+        The reasoning to each question, which ends in "Answer: X".
+
+    Raises:
+        InputError: if there is no such file, or one is laid out in another way.
     """
-    lines = sorted({f"{one.identifier} {one.letter}" for one in questions})
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20]
-
-
-def without_duplicates(questions: Iterable[Question]) -> list[Question]:
-    """Keep one of all questions with the same text and choices, whatever their subject.
-
-    Args:
-        questions: any.
-
-    Returns:
-        The first of each, in order.
-    """
-    first: dict[Any, Question] = {}
-    for one in questions:
-        first.setdefault(one.content, one)
-    return list(first.values())
+    paths = sorted(folder.glob(DEVELOPMENT))
+    if not paths:
+        raise InputError(f"{folder} has no {DEVELOPMENT}: wanted is the folder tasks/mmlu/flan_cot_fewshot of the package lm-eval")
+    found: dict[Question, str] = {}
+    for path in paths:
+        for number, (question, target) in enumerate(_samples(path)):
+            place, subject = f"{path}, sample {number}", path.stem.removeprefix("mmlu_")
+            asked, answered = CHOICES.fullmatch(question.strip()), REASONING.fullmatch(target)
+            if asked is None or answered is None:
+                raise InputError(f"{place} is no question with choices (A) to (D) and an answer: copy the folder again")
+            text, *choices, more = asked.groups()
+            if more is not None:
+                continue
+            reasoning, letter = answered.groups()
+            row = {"subject": subject, "question": text.strip(), "choices": choices, "answer": letter}
+            found[question_of(place, row)] = f"{reasoning.strip()}\nAnswer: {letter}"
+    return found
 
 
 def _parquet_files(root: Path, split: str) -> list[tuple[Path, str | None]]:
@@ -159,51 +148,13 @@ def _check_filled(path: Path, rows: int) -> None:
         raise InputError(f"{path} is empty: copy it again")
 
 
-def question_of(place: str, row: Mapping[str, Any]) -> Question:
-    """Return the question of one row, checked.
-
-    Args:
-        place: where it is, for messages.
-        row: subject, question, choices and answer, a number or a letter.
-
-    Returns:
-        The question.
-
-    Raises:
-        InputError: if something of it is missing or of another kind.
-    """
-    answer, choices = row["answer"], row["choices"]
-    if choices is None or isinstance(choices, str) or not hasattr(choices, "__len__") or len(choices) != len(LETTERS):
-        wrong = f"{len(choices)} choices" if isinstance(choices, list | tuple | np.ndarray) else f"the choices {choices!r}"
-        raise InputError(f"{place} has {wrong}; an MMLU question has a list of four texts")
-    if isinstance(answer, str) and len(answer) == 1:
-        answer = LETTERS.find(answer)
-    if not isinstance(answer, numbers.Integral) or isinstance(answer, bool) or answer not in range(len(LETTERS)):
-        raise InputError(f"{place} has the answer {row['answer']!r}; it must be one of 0 to 3 or A to D")
-    subject, question, first, second, third, fourth = (_text(place, one) for one in (row["subject"], row["question"], *choices))
-    if not subject.strip() or not question.strip():
-        raise InputError(f"{place} has an empty {'subject' if question.strip() else 'question'}: drop the row, or copy the file again")
-    return Question(subject, question, (first, second, third, fourth), int(answer))
-
-
-def _text(place: str, value: Any) -> str:
-    """A text of a row, which is no null and holds no character that only damage explains."""
-    if not isinstance(value, str):
-        raise InputError(f"{place} has {value!r} where a text is wanted: drop the row, or copy the file again")
-    check_undamaged(place, value)
-    return value
-
-
-def check_undamaged(place: str, text: str) -> None:
-    """Refuse a text with a character of `DAMAGE`.
-
-    Args:
-        place: where it is, for messages.
-        text: the text.
-
-    Raises:
-        InputError: if it holds one.
-    """
-    for character in DAMAGE:
-        if character in text:
-            raise InputError(f"{place} has the character {character!r} in {text[:40]!r}: copy the file again, in UTF-8")
+def _samples(path: Path) -> list[tuple[str, str]]:
+    """Questions and what is answered to them, of one subject."""
+    try:
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        pairs = [(one["question"], one["target"]) for one in content["fewshot_config"]["samples"]]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no questions ({' '.join(str(error).split())}): copy it again from lm-eval") from None
+    if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise InputError(f"{path} holds no questions: copy it again from lm-eval")
+    return pairs

@@ -13,15 +13,14 @@ import numpy as np
 import safetensors
 from flax import nnx
 from safetensors.flax import load_file
-from tunix.models.qwen2.model import ModelConfig, Qwen2
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
 from lsa_jax.lm.config import ADAPTER_CONFIG, DTYPES, read_json
-from lsa_jax.lm.divergence import BROKEN, DivergedError, first_not_finite
-from lsa_jax.lm.export import check_free
+from lsa_jax.lm.export import check_free, save_tensors
+from lsa_jax.lm.families import Config, Decoder
+from lsa_jax.lm.forward import BROKEN, DivergedError, first_not_finite
 from lsa_jax.lm.lora import TARGETS, Adapter, adapters, projections, with_adapter
-from lsa_jax.lm.snapshot import save_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 NAME = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(self_attn|mlp)\.(\w+)\.lora_([AB])\.weight")
@@ -29,7 +28,7 @@ UNLIKE = ("use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pa
 """Settings of PEFT's with which an adapter is more, or something else, than two matrices of one rank a projection."""
 
 
-def save(model: Qwen2, adapter: Adapter, base: Path, out: Path, dtype: str = "float32") -> Path:
+def save(model: Decoder, adapter: Adapter, base: Path, out: Path, dtype: str = "float32") -> Path:
     """Write the adapters of a model as PEFT does.
 
     Args:
@@ -63,7 +62,7 @@ def save(model: Qwen2, adapter: Adapter, base: Path, out: Path, dtype: str = "fl
     return out
 
 
-def load(folder: Path, model: Qwen2) -> tuple[Qwen2, Adapter]:
+def load(folder: Path, model: Decoder) -> tuple[Decoder, Adapter]:
     """Put adapters in PEFT's format on a model.
 
     Args:
@@ -91,7 +90,7 @@ def load(folder: Path, model: Qwen2) -> tuple[Qwen2, Adapter]:
     return adapted, adapter
 
 
-def read(folder: Path, config: ModelConfig) -> tuple[Adapter, dict[str, jax.Array]]:
+def read(folder: Path, config: Config) -> tuple[Adapter, dict[str, jax.Array]]:
     """Read adapters in PEFT's format and check that they fit a model.
 
     Args:
@@ -170,7 +169,7 @@ def _our_path(folder: Path, name: str) -> str:
     return f"layers/{place}/{part.removeprefix('self_')}/{projection}"
 
 
-def _their_targets(adapter: Adapter, config: ModelConfig) -> list[str] | str:
+def _their_targets(adapter: Adapter, config: Config) -> list[str] | str:
     """PEFT's target_modules: names of projections where all layers have them, else an expression over modules."""
     chosen = adapter.projections(config)
     names = {path.rpartition("/")[2] for path in chosen}

@@ -2,12 +2,19 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import jax.numpy as jnp
-from tunix.models.qwen2.model import ModelConfig, RematConfig
+from rich.console import Console
 
-from lsa_jax.lm.config import tensor_shapes
-from lsa_jax.lm.lora import Adapter
+from lsa_jax import checks, exit_codes
+from lsa_jax.errors import InputError
+from lsa_jax.lm import experiment
+from lsa_jax.lm.batches import padded_length
+from lsa_jax.lm.config import read_config
+from lsa_jax.lm.families import Config, family_of, tensor_shapes
+from lsa_jax.lm.lora import Adapter, adapter_of
+from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
 SCORE_ARRAYS, STATE_ARRAYS = 3, 12
 """Arrays that the backward pass of a layer reads, in units of float32 attention scores and of hidden states; see `Plan`."""
@@ -42,7 +49,7 @@ class Plan:
         return self.weights + self.adapters + self.activations + self.logits
 
 
-def plan(config: ModelConfig, adapter: Adapter, *, batch_size: int, length: int, answers: int) -> Plan:
+def plan(config: Config, adapter: Adapter, *, batch_size: int, length: int, answers: int) -> Plan:
     """Estimate the memory of a training step.
 
     Args:
@@ -62,7 +69,7 @@ def plan(config: ModelConfig, adapter: Adapter, *, batch_size: int, length: int,
     states = size * tokens * config.embed_dim
     scores = 4 * batch_size * config.num_heads * length**2
     layer = SCORE_ARRAYS * scores + STATE_ARRAYS * states + 4 * size * tokens * config.hidden_dim
-    recomputed = config.remat_config is RematConfig.DECODER
+    recomputed = config.remat_config is family_of(config).remat[True]
     kept = config.num_layers * states + layer if recomputed else config.num_layers * layer
     return Plan(
         trained=trained,
@@ -71,3 +78,33 @@ def plan(config: ModelConfig, adapter: Adapter, *, batch_size: int, length: int,
         activations=kept + layer,
         logits=3 * 4 * batch_size * answers * config.vocab_size,
     )
+
+
+def dry_run(model: Path, data: Path, settings: FinetuneSettings, questions: DataSettings, memory_gb: float) -> int:
+    """Print what a run needs, after building its examples; arguments as of the command.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: if it would not fit, or something cannot be used.
+    """
+    checks.as_scale("memory_gb", memory_gb, minimum=0.0, zero_allowed=False)
+    longest, answer = experiment.read(model, data, questions).longest(settings, questions.data_seed)
+    needed = plan(
+        read_config(model, dtype=settings.dtype, remat=settings.remat),
+        adapter_of(settings),
+        batch_size=settings.batch_size // settings.accumulation,
+        length=padded_length(longest),
+        answers=padded_length(answer, least=1),
+    )
+    told = [
+        f"trained parameters {needed.trained}",
+        f"steps              {settings.total_steps}, a checkpoint every {settings.checkpoint_every}",
+        f"longest example    {longest} tokens, padded to {padded_length(longest)}",
+        *(f"{part:<18} {getattr(needed, part) / 1e9:.2f} GB" for part in ("weights", "adapters", "activations", "logits", "total")),
+    ]
+    Console(soft_wrap=True, highlight=False).print("\n".join(told))
+    if needed.total > memory_gb * 1e9:
+        raise InputError(f"about {needed.total / 1e9:.0f} GB are needed, there are {memory_gb:g}: take --remat or a larger --accumulation")
+    return exit_codes.DONE

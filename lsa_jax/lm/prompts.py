@@ -1,15 +1,15 @@
-"""Questions to prompts in two formats, and answers read from what a model says."""
+"""Questions to prompts in two formats and to training examples, and answers read from what a model says."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from lsa_jax import checks
-from lsa_jax.lm.chat_template import END, Chat, qwen_chat
-from lsa_jax.lm.mmlu import Question
-from lsa_jax.lm.records import LETTERS
-from lsa_jax.lm.settings import Format
-from lsa_jax.lm.tokenizer import Tokenizer
+from lsa_jax.lm.batches import Draw, Example
+from lsa_jax.lm.questions import Question
+from lsa_jax.lm.settings import LETTERS, Format
+from lsa_jax.lm.splits import by_subject, draw_shots
+from lsa_jax.lm.tokenizer import END, Chat, Tokenizer, qwen_chat
 
 FORMATS = get_args(Format)
 """The authors' tool makes each example a turn of a chat and scores "A"; lm-eval writes plain text and scores " A"."""
@@ -125,3 +125,54 @@ def chat_prompt(question: Question, shots: Sequence[tuple[Question, str]], chat:
     turns.append(("user", question_text(question)))
     turns[0] = ("user", heading(question.subject) + turns[0][1])
     return chat(turns)
+
+
+def training_steps(
+    tokenizer: Tokenizer, questions: Sequence[Question], reasoning: Mapping[str, str], draws: Iterable[Sequence[Draw]], shots: int
+) -> Iterator[list[Example]]:
+    """Build the examples of every training step.
+
+    Args:
+        tokenizer: the model's.
+        questions: the training questions; examples before a question are others of its subject among them.
+        reasoning: text by identifier of the question; empty for answers of one letter.
+        draws: which questions with how many examples before them, see `lsa_jax.lm.batches.draws`.
+        shots: most examples before a question.
+
+    Returns:
+        The examples of a step, one step after another.
+
+    Raises:
+        InputError: if a subject has too few questions; before the first step.
+    """
+    pool = by_subject(questions)
+    for one in questions:
+        draw_shots(one, pool, shots, 0)
+
+    def example(draw: Draw) -> Example:
+        question = questions[draw.question]
+        before = draw_shots(question, pool, draw.shots, draw.seed)
+        return training_example(tokenizer, question, before, reasoning)
+
+    return ([example(draw) for draw in step] for step in draws)
+
+
+def response_text(question: Question, reasoning: Mapping[str, str]) -> str:
+    """Return what the model should say: the supplied reasoning if there is some, else the letter."""
+    return reasoning.get(question.identifier, question.letter)
+
+
+def training_example(tokenizer: Tokenizer, question: Question, shots: Sequence[Question], reasoning: Mapping[str, str]) -> Example:
+    """Build a training example in the chat format; the loss is on the response only.
+
+    Args:
+        tokenizer: the model's.
+        question: what is learned.
+        shots: examples before it, answered as the question is (with their reasoning where it is supplied).
+        reasoning: text by identifier of the question, see `lsa_jax.lm.reasoning.load`; empty for answers of one letter.
+
+    Returns:
+        Token numbers of the prompt and of the response with its end of turn.
+    """
+    prompt = chat_prompt(question, [(one, response_text(one, reasoning)) for one in shots], tokenizer.chat)
+    return Example(tokenizer.encode(prompt), tokenizer.encode(response_text(question, reasoning) + END))

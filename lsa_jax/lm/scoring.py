@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import forward
 from lsa_jax.lm.batches import padded_length
+from lsa_jax.lm.families import Decoder
 
 SHORTEST = 16
 """Padded length of the shortest prompts."""
@@ -45,7 +45,7 @@ def batches(lengths: Sequence[int], batch_size: int) -> Iterator[tuple[int, list
 
 
 def choice_log_likelihoods(
-    model: Qwen2, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[int]], batch_size: int
+    model: Decoder, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[int]], batch_size: int
 ) -> Float[np.ndarray, "prompts choices"]:
     """Compute log p(choice | prompt) of every choice after every prompt.
 
@@ -60,11 +60,16 @@ def choice_log_likelihoods(
 
     Raises:
         InputError: if a prompt or a choice has no token, there is none of them, or a token is not in the vocabulary.
+        DivergedError: if one is NaN or infinite, so that nothing is answered.
     """
-    return score_choices(model, prompts, choices, batch_size).log_likelihoods
+    found = score_choices(model, prompts, choices, batch_size).log_likelihoods
+    wrong = int((~np.isfinite(found).all(axis=1)).sum())
+    if wrong:
+        raise forward.DivergedError(f"{wrong} of {len(prompts)} questions have log-likelihoods that are no finite numbers")
+    return found
 
 
-def score_choices(model: Qwen2, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[int]], batch_size: int) -> Scores:
+def score_choices(model: Decoder, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[int]], batch_size: int) -> Scores:
     """Score every choice after every prompt; arguments and errors as of `choice_log_likelihoods`.
 
     Choices that agree in all but their last token are scored by the same forward pass.
@@ -113,7 +118,7 @@ def pad(rows: Sequence[Sequence[int]], length: int, num_rows: int) -> tuple[Int[
 
 @nnx.jit
 def _score_batch(
-    model: Qwen2,
+    model: Decoder,
     tokens: Int[Array, "batch length"],
     lengths: Int[Array, " batch"],
     answers: Int[Array, "choices answer"],

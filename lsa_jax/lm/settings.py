@@ -20,10 +20,15 @@ Local = Annotated[Path, Parameter(converter=local_path)]
 Dtype = Literal["bfloat16", "float32"]
 Method = Literal["letters", "generation"]
 Format = Literal["chat", "plain"]
+Preset = Literal["quick", "default"]
+LETTERS = "ABCD"
+CATEGORIES = ("stem", "humanities", "social_sciences", "other")
 Several = Parameter(negative=())
 """Of a flag that may be given several times, and not in the negative."""
 SAMPLING = ("num_samples", "temperature", "max_tokens", "batch_size")
 """What samples depend on, and scored letters do not."""
+MOST_EXAMPLES = 10**7
+"""What a run may ask for; all are built before it begins, and the published ones have 5000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +88,22 @@ class FinetuneSettings:
     dtype: Dtype = "bfloat16"
     remat: bool = True
     seed: Whole = 0
+
+    def __post_init__(self) -> None:
+        from lsa_jax import checks
+
+        for name in ("rank", "epochs", "steps", "batch_size", "accumulation", "checkpoint_every", "max_length"):
+            checks.as_count(name, getattr(self, name))
+        for name in ("alpha", "learning_rate"):
+            checks.as_scale(name, getattr(self, name), minimum=0.0, zero_allowed=False)
+        checks.as_choice("dtype", self.dtype, get_args(Dtype))
+        checks.as_count("shots", self.shots, minimum=0)
+        check_seed("seed", self.seed)
+        asked = self.total_steps * self.batch_size
+        if asked > MOST_EXAMPLES:
+            raise InputError(f"{asked} training examples are asked for, {MOST_EXAMPLES} are allowed: take fewer steps or smaller batches")
+        if self.batch_size % self.accumulation:
+            raise InputError(f"batch_size {self.batch_size} is no multiple of accumulation {self.accumulation}; choose one that is")
 
     @property
     def total_steps(self) -> int:
@@ -144,15 +165,7 @@ class Protocol:
 
 
 def check_seed(name: str, seed: int) -> None:
-    """Refuse a seed that keys of random numbers and records cannot hold.
-
-    Args:
-        name: what it is called.
-        seed: the seed.
-
-    Raises:
-        InputError: if it is no whole number from 0 to 2³² - 1.
-    """
+    """Refuse a seed that keys of random numbers and records cannot hold: all but whole numbers from 0 to 2³² - 1."""
     from lsa_jax import checks
 
     if checks.as_count(name, seed, minimum=0) >= 2**32:
@@ -160,15 +173,7 @@ def check_seed(name: str, seed: int) -> None:
 
 
 def check_sampling(num_samples: int, temperature: float) -> None:
-    """Refuse numbers that do not go together.
-
-    Args:
-        num_samples: completions a prompt.
-        temperature: of the softmax.
-
-    Raises:
-        InputError: if one is out of range, or several greedy samples are asked for.
-    """
+    """Refuse numbers of samples and temperatures that are out of range, and several greedy samples."""
     from lsa_jax import checks
 
     checks.as_count("num_samples", num_samples)

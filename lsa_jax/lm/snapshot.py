@@ -1,24 +1,19 @@
-"""A local Hugging Face snapshot of a Qwen2 or Llama model: checked file by file and loaded by tunix, and its weight files written."""
+"""A local Hugging Face snapshot of a model: checked file by file and loaded by tunix."""
 
 import dataclasses
 import functools
 import hashlib
-import itertools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
-from safetensors.numpy import save_file
+from jax.sharding import Mesh
 from tunix.models import safetensors_loader
-from tunix.models.qwen2 import params
-from tunix.models.qwen2.model import ModelConfig, Qwen2
 
-from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import divergence, forward
-from lsa_jax.lm.config import CONFIG, DTYPES, LlamaConfig, read_config, read_json, tensor_shapes
+from lsa_jax.lm import forward
+from lsa_jax.lm.config import CONFIG, DTYPES, read_config, read_json
+from lsa_jax.lm.families import Config, Decoder, completed, family_of, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -37,17 +32,18 @@ class Snapshot:
     """
 
     path: Path
-    config: ModelConfig
-    model: Qwen2
+    config: Config
+    model: Decoder
 
 
-def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapshot:
+def load(folder: Path, *, dtype: str = "float32", remat: bool = False, mesh: Mesh | None = None) -> Snapshot:
     """Load the weights of a snapshot; nothing is downloaded.
 
     Args:
         folder: config.json and one or many safetensors.
         dtype: `float32` or `bfloat16`.
         remat: compute activations again in the backward pass, see `lsa_jax.lm.config.read_config`.
+        mesh: devices that the weights are split over, see `lsa_jax.lm.devices`; None for one.
 
     Returns:
         The model with its configuration.
@@ -57,12 +53,12 @@ def load(folder: Path, *, dtype: str = "float32", remat: bool = False) -> Snapsh
     """
     config = read_config(folder, dtype=dtype, remat=remat)
     check_weights(folder, config)
-    fill = functools.partial(_with_biases, config) if isinstance(config, LlamaConfig) else None
-    names = params._get_key_and_transform_mapping
-    model = safetensors_loader.load_and_create_model(str(folder), Qwen2, config, names, preprocess_fn=fill, dtype=DTYPES[dtype])
-    wrong = divergence.first_not_finite(forward.tensors(model))
+    family = family_of(config)
+    how: dict[str, Any] = {"mesh": mesh, "preprocess_fn": functools.partial(completed, config), "dtype": DTYPES[dtype]}
+    model = safetensors_loader.load_and_create_model(str(folder), family.model, config, family.names, **how)
+    wrong = forward.first_not_finite(forward.tensors(model))
     if wrong is not None:
-        raise InputError(f"{folder} has {divergence.BROKEN} in {wrong}; copy the snapshot again, or take another model")
+        raise InputError(f"{folder} has {forward.BROKEN} in {wrong}; copy the snapshot again, or take another model")
     return Snapshot(folder, config, model)
 
 
@@ -84,7 +80,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:20]
 
 
-def check_weights(folder: Path, config: ModelConfig) -> None:
+def check_weights(folder: Path, config: Config) -> None:
     """Compare the headers of the weight files with the configuration, without reading the weights.
 
     Args:
@@ -135,55 +131,6 @@ def weight_files(folder: Path) -> list[Path]:
         for name in sorted(named - {path.name for path in files}):
             raise InputError(f"{folder} has no {name}, which {INDEX} names; copy it too")
     return files
-
-
-def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], num_shards: int = 1) -> None:
-    """Write weight files as Hugging Face names them, with their index if there are several.
-
-    Args:
-        folder: where.
-        tensors: what to write, by name.
-        num_shards: number of files.
-
-    Raises:
-        OSError: if they cannot be written, for example where the disk is full.
-    """
-    names = sorted(tensors)
-    if num_shards == 1:
-        return save_tensors(folder / WEIGHTS, {name: tensors[name] for name in names})
-    weight_map: dict[str, Any] = {}
-    for place in range(num_shards):
-        file = f"model-{place + 1:05d}-of-{num_shards:05d}.safetensors"
-        part = names[place::num_shards]
-        save_tensors(folder / file, {name: tensors[name] for name in part})
-        weight_map |= dict.fromkeys(part, file)
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    return store.save_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": weight_map})
-
-
-def save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write one file of tensors, whole or not at all.
-
-    Args:
-        path: the file.
-        tensors: what it holds, by name.
-
-    Raises:
-        OSError: if it cannot be written, for example where the disk is full.
-    """
-    with store.replacing(path) as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"{path} cannot be written ({error}): free some space, or choose another folder") from None
-
-
-def _with_biases(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors of a Llama model with the zero biases that make it a Qwen2 model, by tunix's names."""
-    heads = {"q": config.num_heads, "k": config.num_kv_heads, "v": config.num_kv_heads}
-    places = itertools.product(range(config.num_layers), heads.items())
-    biases = {f"layers.{place}.attn.{name}_bias": np.zeros(count * config.head_dim, np.float32) for place, (name, count) in places}
-    return {**tensors, **biases}
 
 
 def _header(path: Path) -> dict[str, tuple[int, ...]]:

@@ -8,8 +8,7 @@ import pandas as pd
 
 from lsa_jax import checks
 from lsa_jax.errors import InputError
-from lsa_jax.lm import categories
-from lsa_jax.lm.mmlu import Question, without_duplicates
+from lsa_jax.lm.questions import CATEGORIES, Question, category, without_duplicates
 from lsa_jax.lm.settings import check_seed
 
 TRAINING_CATEGORY = "humanities"
@@ -49,19 +48,9 @@ class Splits:
         return pd.DataFrame(rows)
 
     def only(self, chosen: Sequence[str]) -> "Splits":
-        """Return the splits with the evaluation questions of some categories alone.
-
-        Args:
-            chosen: the categories.
-
-        Returns:
-            The splits.
-
-        Raises:
-            InputError: if there is no such category, or none of its questions.
-        """
+        """Return the splits with the evaluation questions of some categories alone; refuses those of which there are none."""
         for name in chosen:
-            checks.as_choice("category", name, categories.CATEGORIES)
+            checks.as_choice("category", name, CATEGORIES)
         asked = [one for one in self.evaluation if self.categories[one.subject] in chosen]
         if not asked:
             raise InputError(f"there are no evaluation questions of {', '.join(chosen) or 'no category'}: choose another category")
@@ -75,7 +64,7 @@ def split(
     num_training: int = 1000,
     num_evaluation: int = 250,
     category_map: str = "authors",
-    evaluated: Sequence[str] = categories.CATEGORIES,
+    evaluated: Sequence[str] = CATEGORIES,
     trainable: Container[str] | None = None,
     source: str = "test",
 ) -> Splits:
@@ -104,11 +93,11 @@ def split(
     for name, value in (("num_training", num_training), ("num_evaluation", num_evaluation)):
         checks.as_count(name, value)
     unique = sorted(without_duplicates(sorted(questions, key=lambda one: one.identifier)), key=lambda one: one.identifier)
-    by_subject = {subject: categories.category(subject, category_map) for subject in {one.subject for one in unique}}
+    by_subject = {subject: category(subject, category_map) for subject in {one.subject for one in unique}}
     chosen: list[Question] = []
     for name in evaluated:
         members = [one for one in unique if by_subject[one.subject] == name]
-        stream = [data_seed, EVALUATION, categories.CATEGORIES.index(name)]
+        stream = [data_seed, EVALUATION, CATEGORIES.index(name)]
         chosen += _draw(members, num_evaluation, stream, f"{name} questions to evaluate")
     held = {one.identifier for one in chosen}
     left = [one for one in unique if one.identifier not in held]
@@ -142,21 +131,12 @@ def as_trained(
     training, evaluation = ([unique[name] for name in recorded[part]] for part in ("training", "evaluation"))
     held = {one.content for one in (*training, *evaluation)}
     rest = [one for one in without_duplicates(unique.values()) if one.content not in held]
-    by_subject = {one.subject: categories.category(one.subject, category_map) for one in unique.values()}
+    by_subject = {one.subject: category(one.subject, category_map) for one in unique.values()}
     return Splits(training, evaluation, rest, by_subject, source)
 
 
 def check_unseen(evaluation: Sequence[Question], others: Iterable[Question], name: str) -> None:
-    """Refuse evaluation questions that were shown otherwise, under whatever subject.
-
-    Args:
-        evaluation: the questions that are asked.
-        others: training questions, or examples.
-        name: what the others are.
-
-    Raises:
-        InputError: if one of them is asked too.
-    """
+    """Refuse evaluation questions that are among others (training questions or examples, called `name`), under whatever subject."""
     seen = {one.content for one in others}
     twice = [one for one in evaluation if one.content in seen]
     if twice:
@@ -186,14 +166,7 @@ def draw_shots(question: Question, pool: Mapping[str, Sequence[Question]], shots
 
 
 def by_subject(questions: Sequence[Question]) -> dict[str, list[Question]]:
-    """Group questions by subject.
-
-    Args:
-        questions: any.
-
-    Returns:
-        The questions of each subject, in order.
-    """
+    """Group questions by subject, in order."""
     groups: dict[str, list[Question]] = {}
     for one in questions:
         groups.setdefault(one.subject, []).append(one)

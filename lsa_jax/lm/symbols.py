@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from lsa_jax.lm import schedule
-from lsa_jax.lm.examples import Example
+from lsa_jax.lm import batches
+from lsa_jax.lm.batches import Example
 
 BOS, FIRST_LETTER, FIRST_SYMBOL = 0, 1, 5
 LETTERS, SYMBOLS = 4, 8
@@ -114,7 +114,7 @@ def finetuning(place: World, loss: str, *, epochs: int, steps: int, batch_size: 
 
     Args:
         place: the world.
-        loss: see `lsa_jax.lm.schedule.probabilities`.
+        loss: see `lsa_jax.lm.batches.probabilities`.
         epochs: number of epochs.
         steps: of an epoch.
         batch_size: examples of a step.
@@ -123,8 +123,8 @@ def finetuning(place: World, loss: str, *, epochs: int, steps: int, batch_size: 
     Yields:
         The examples of a step.
     """
-    chances = schedule.probabilities(loss)
-    for draws in schedule.draws(chances, SYMBOLS, epochs=epochs, steps=steps, batch_size=batch_size, shots=SHOTS, seed=seed):
+    chances = batches.probabilities(loss)
+    for draws in batches.draws(chances, SYMBOLS, epochs=epochs, steps=steps, batch_size=batch_size, shots=SHOTS, seed=seed):
         symbols = [(*np.random.default_rng(one.seed).integers(SYMBOLS, size=one.shots).tolist(), one.question) for one in draws]
         texts = [text(0, chosen, place.new) for chosen in symbols]
         yield [Example(one[:-1], one[-1:]) for one in texts]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from lsa_jax import store
-from lsa_jax.lm.config import CONFIG, FAMILIES, read_config, tensor_shapes
-from lsa_jax.lm.snapshot import write_weights
+from lsa_jax.lm.config import CONFIG, read_config
+from lsa_jax.lm.export import write_weights
+from lsa_jax.lm.families import FAMILIES, tensor_shapes
 
 
 def write_snapshot(
@@ -22,34 +23,38 @@ def write_snapshot(
     num_layers: int = 2,
     num_heads: int = 4,
     num_kv_heads: int = 2,
+    head_dim: int | None = None,
     rope_theta: float = 10000.0,
     tied: bool = True,
     num_shards: int = 1,
     scale: float = 1.0,
     embedding_std: float = 0.02,
     bias_std: float = 0.0,
+    norm_std: float = 0.0,
     tokenizer: Path | None = None,
 ) -> Path:
     """Write a random snapshot in float32.
 
-    Kernels are normal with variance scale²/input width, norms one.
+    Kernels are normal with variance scale²/input width.
 
     Args:
         folder: where; made if it does not exist.
         seed: of the weights.
-        model_type: `qwen2` or `llama`.
+        model_type: a key of `lsa_jax.lm.families.FAMILIES`.
         vocab_size: number of tokens.
         width: of the residual stream.
         mlp_width: of the feed-forward layers.
         num_layers: number of decoder layers.
         num_heads: query heads.
         num_kv_heads: key-value heads.
+        head_dim: width of a head; by default width / num_heads.
         rope_theta: base of the rotary embedding.
         tied: use the embedding as output matrix.
         num_shards: number of weight files.
         scale: factor of the random kernels.
         embedding_std: standard deviation of the embeddings.
         bias_std: standard deviation of the biases, where the model has some.
+        norm_std: standard deviation of the norms' weights about one.
         tokenizer: a tokenizer.json to copy in, with a tokenizer_config.json beside it if there is one.
 
     Returns:
@@ -57,7 +62,7 @@ def write_snapshot(
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "architectures": [FAMILIES[model_type][0]],
+        "architectures": [FAMILIES[model_type].architecture],
         "model_type": model_type,
         "vocab_size": vocab_size,
         "hidden_size": width,
@@ -65,6 +70,7 @@ def write_snapshot(
         "num_hidden_layers": num_layers,
         "num_attention_heads": num_heads,
         "num_key_value_heads": num_kv_heads,
+        "head_dim": head_dim or width // num_heads,
         "rope_theta": rope_theta,
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": tied,
@@ -76,7 +82,8 @@ def write_snapshot(
         "eos_token_id": None,
     }
     store.save_json(folder / CONFIG, content)
-    rng, deviations = np.random.default_rng(seed), {"embed_tokens.weight": embedding_std, "bias": bias_std}
+    rng = np.random.default_rng(seed)
+    deviations = {"embed_tokens.weight": embedding_std, "bias": bias_std, "norm.weight": norm_std}
     tensors = {name: _initial(rng, name, shape, scale, deviations) for name, shape in tensor_shapes(read_config(folder)).items()}
     write_weights(folder, tensors, num_shards)
     for path in [] if tokenizer is None else [tokenizer, tokenizer.with_name("tokenizer_config.json")]:
@@ -87,7 +94,6 @@ def write_snapshot(
 
 def _initial(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float, deviations: Mapping[str, float]) -> np.ndarray:
     """Initial values of a tensor; a kernel's deviation follows from its width."""
-    if "norm" in name:
-        return np.ones(shape, np.float32)
     deviation = next((one for ending, one in deviations.items() if name.endswith(ending)), scale * shape[-1] ** -0.5)
-    return rng.normal(scale=deviation, size=shape).astype(np.float32) if deviation else np.zeros(shape, np.float32)
+    drawn = rng.normal(scale=deviation, size=shape) if deviation else np.zeros(shape)
+    return (drawn + name.endswith("norm.weight")).astype(np.float32)

@@ -4,16 +4,16 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax import checks, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, evaluate, experiment, export, mmlu, peft_adapter, snapshot, splits, training_examples
+from lsa_jax.lm import checkpoints, experiment, export, peft_adapter, reasoning, snapshot, splits
 from lsa_jax.lm.config import read_config
+from lsa_jax.lm.evaluate import Candidate
 from lsa_jax.lm.experiment import Material
-from lsa_jax.lm.lora import with_adapter
+from lsa_jax.lm.families import Decoder
+from lsa_jax.lm.lora import adapter_of, with_adapter
+from lsa_jax.lm.questions import Question, digest
 from lsa_jax.lm.records import ModelLabel, Recipe
 from lsa_jax.lm.settings import DataSettings, FinetuneSettings
 
@@ -46,9 +46,7 @@ class Run:
     def label(self, step: int) -> ModelLabel:
         """Return what records say of a checkpoint."""
         how = self.finetune
-        sizes: dict[str, Any] = {"rank": how.rank, "alpha": how.alpha, "learning_rate": how.learning_rate, "batch_size": how.batch_size}
-        length: dict[str, Any] = {"epochs": how.epochs, "epoch_steps": how.steps, "num_training": self.data.num_training}
-        recipe = Recipe(**sizes, **length, training_shots=how.shots, training_dtype=how.dtype, reasoning=self.reasoning)
+        recipe = Recipe.of(how, self.data.num_training, self.reasoning)
         return ModelLabel(self.folder.name, how.targets, how.loss, step, how.seed, self.data.data_seed, self.model, recipe)
 
     def steps(self, which: str) -> list[int]:
@@ -66,23 +64,11 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read what a run was made of.
-
-    Args:
-        folder: of the run.
-
-    Returns:
-        The run.
-
-    Raises:
-        InputError: if the folder holds no run.
-    """
+    """Read what a run was made of; a folder that holds none is refused."""
     try:
         told = store.load_json(folder / store.MANIFEST)["settings"]
         parts = {name: str(told[name]) for name in ("model", "questions", "reasoning")}
         settings, data = FinetuneSettings(**told["finetune"]), DataSettings(**told["data"])
-        experiment.training_of(settings)
-        experiment.adapter_of(settings)
         names = store.load_json(folder / experiment.SPLITS)
         asked = {part: [str(one) for one in names[part]] for part in ("training", "evaluation")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -106,9 +92,9 @@ def material_of(runs: Sequence[Run], model: Path, data: Path, asked: DataSetting
         InputError: if the runs were split differently, began with another model, or were trained on other data than is given or asked for.
     """
     numbers, questions, source = experiment.read_files(model, data)
-    digest, first = mmlu.digest(questions), runs[0]
+    given, first = digest(questions), runs[0]
     for run in runs:
-        if run.questions != digest:
+        if run.questions != given:
             raise InputError(f"{run.folder} was trained on other questions than those of {data}: pass the data that it was trained on")
         if run.splits != first.splits or run.data.category_map != first.data.category_map:
             raise InputError(
@@ -117,30 +103,23 @@ def material_of(runs: Sequence[Run], model: Path, data: Path, asked: DataSetting
     check_base(runs, model)
     if asked is not None:
         _check_asked(asked, first, questions)
-    return Material(numbers, splits.as_trained(questions, first.splits, first.data.category_map, source), {}, digest)
+    return Material(numbers, splits.as_trained(questions, first.splits, first.data.category_map, source), {}, given)
 
 
 def check_base(runs: Sequence[Run], model: Path) -> None:
-    """Refuse a snapshot that one of the runs did not begin with; its files are read once.
-
-    Args:
-        runs: the runs.
-        model: the snapshot.
-
-    Raises:
-        InputError: if its weights, configuration or tokenizer are others.
-    """
+    """Refuse a snapshot whose weights, configuration or tokenizer are not those that the runs began with; its files are read once."""
     base = snapshot.fingerprint(model)
     for run in (run for run in runs if run.model != base):
         raise InputError(f"{run.folder} was fine-tuned from another model than {model}: pass the snapshot that it began with")
 
 
-def candidates(model: Path, runs: Sequence[Run], dtype: str, which: str, data_seed: int) -> list[evaluate.Candidate]:
-    """Return the base model and checkpoints of the runs.
+def candidates(model: Path, runs: Sequence[Run], peft: Sequence[Path], dtype: str, which: str, data_seed: int) -> list[Candidate]:
+    """Return the base model, checkpoints of runs, and models with adapters in PEFT's format, trained by whomever on whatever.
 
     Args:
         model: the snapshot.
         runs: the runs.
+        peft: folders of adapters; as of runs, their names name the models.
         dtype: of the computation.
         which: checkpoints, see `Run.steps`.
         data_seed: of the questions, which the base model is named by too.
@@ -149,56 +128,30 @@ def candidates(model: Path, runs: Sequence[Run], dtype: str, which: str, data_se
         What to evaluate, loaded only when it is needed.
 
     Raises:
-        InputError: if a run has no such checkpoints, or two have the same name.
+        InputError: if a run has no such checkpoints, an adapter does not fit the model, or two folders have the same name.
     """
-    _check_names([run.folder for run in runs])
-    base = snapshot.fingerprint(model)
+    names = [folder.name for folder in (*(run.folder for run in runs), *peft)]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two runs are called {name}; name the folders of runs and adapters that are evaluated together differently")
+    base, config = snapshot.fingerprint(model), read_config(model, dtype=dtype)
     label = ModelLabel(data_seed=data_seed, model=base)
-    found = [evaluate.Candidate(label, base, lambda: snapshot.load(model, dtype=dtype).model)]
+    found = [Candidate(label, base, lambda: snapshot.load(model, dtype=dtype).model)]
     for run in runs:
         adapted = functools.cache(functools.partial(_adapted, model, run.finetune, dtype))
         for step in run.steps(which):
             load = functools.partial(_restored, adapted, run.folder, step)
-            found.append(evaluate.Candidate(run.label(step), f"{base} {checkpoints.fingerprint(run.folder, step)}", load))
-    return found
-
-
-def peft_candidates(model: Path, base: evaluate.Candidate, folders: Sequence[Path], dtype: str) -> list[evaluate.Candidate]:
-    """Return models with adapters in PEFT's format, trained by whomever on whatever.
-
-    Args:
-        model: the snapshot that they belong to.
-        base: the model of the snapshot itself, the first of `candidates`.
-        folders: of the adapters; their names name the models.
-        dtype: of the computation.
-
-    Returns:
-        What to evaluate.
-
-    Raises:
-        InputError: if an adapter cannot be read or does not fit the model, or two folders have the same name.
-    """
-    _check_names(folders)
-    config, found = read_config(model, dtype=dtype), []
-    for folder in folders:
+            found.append(Candidate(run.label(step), f"{base} {checkpoints.fingerprint(run.folder, step)}", load))
+    for folder in peft:
         adapter, _ = peft_adapter.read(folder, config)
-        recipe = Recipe(rank=adapter.rank, alpha=adapter.alpha)
-        label = dataclasses.replace(base.label, run=folder.name, targets=adapter.targets, loss=PEFT, recipe=recipe)
+        told = {"run": folder.name, "targets": adapter.targets, "recipe": Recipe(rank=adapter.rank, alpha=adapter.alpha)}
         load = functools.partial(_with_peft, model, folder, dtype)
-        found.append(evaluate.Candidate(label, f"{base.fingerprint} {peft_adapter.fingerprint(folder)}", load))
+        found.append(Candidate(dataclasses.replace(label, loss=PEFT, **told), f"{base} {peft_adapter.fingerprint(folder)}", load))
     return found
 
 
 def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: str | None, *, peft: bool = False) -> Path:
-    """Write a checkpoint of a run as a snapshot, or its adapters alone in PEFT's format.
-
-    Args:
-        model: the snapshot it began with.
-        folder: of the run.
-        step: which checkpoint; the last one by default.
-        out: folder of the new snapshot, or of the adapters.
-        dtype: what is stored, `float32` or `bfloat16`; by default bfloat16 for a snapshot and float32 for adapters.
-        peft: write the adapters alone.
+    """Write a checkpoint of a run as a snapshot, or its adapters alone in PEFT's format; arguments as of the command.
 
     Returns:
         The folder.
@@ -212,42 +165,34 @@ def export_run(model: Path, folder: Path, step: int | None, out: Path, dtype: st
     export.check_free(out)
     chosen = checkpoints.last(folder) if step is None else step
     adapted = _restored(functools.partial(_adapted, model, run.finetune, "float32"), folder, chosen)
-    adapter = experiment.adapter_of(run.finetune)
+    adapter = adapter_of(run.finetune)
     if peft:
         return peft_adapter.save(adapted, adapter, model, out, dtype or "float32")
     return export.export(model, out, export.merged(adapted, adapter), dtype or "bfloat16")
 
 
-def _check_names(folders: Sequence[Path]) -> None:
-    """Refuse folders that name two models the same."""
-    names = [folder.name for folder in folders]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two runs are called {name}; name the folders of runs that are evaluated together differently")
-
-
-def _check_asked(asked: DataSettings, run: Run, questions: Sequence[mmlu.Question]) -> None:
+def _check_asked(asked: DataSettings, run: Run, questions: Sequence[Question]) -> None:
     """Refuse settings of the data that are not those of a run."""
-    reasoning = training_examples.load_reasoning(asked.reasoning, questions) if asked.reasoning else {}
-    same = asked.reasoning is None or experiment.reasoning_digest(reasoning) == run.reasoning
+    supplied = reasoning.load(asked.reasoning, questions) if asked.reasoning else {}
+    same = asked.reasoning is None or experiment.reasoning_digest(supplied) == run.reasoning
     if not same or dataclasses.replace(asked, reasoning=None) != run.data:
         raise InputError(
             f"{run.folder} was trained with {run.data}, asked for is {asked}: leave these settings out, they are read from the run"
         )
 
 
-def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Qwen2:
+def _adapted(model: Path, settings: FinetuneSettings, dtype: str) -> Decoder:
     """A base model with the adapters of a run, not trained."""
-    adapter = experiment.adapter_of(settings)
+    adapter = adapter_of(settings)
     return with_adapter(snapshot.load(model, dtype=dtype).model, adapter, settings.seed)
 
 
-def _with_peft(model: Path, folder: Path, dtype: str) -> Qwen2:
+def _with_peft(model: Path, folder: Path, dtype: str) -> Decoder:
     """A base model with adapters in PEFT's format."""
     return peft_adapter.load(folder, snapshot.load(model, dtype=dtype).model)[0]
 
 
-def _restored(adapted: Callable[[], Qwen2], run: Path, step: int) -> Qwen2:
+def _restored(adapted: Callable[[], Decoder], run: Path, step: int) -> Decoder:
     """The model with the adapters of a checkpoint; the same module every time."""
     model = adapted()
     checkpoints.restore(run, step, model)

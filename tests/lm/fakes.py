@@ -10,7 +10,8 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from lsa_jax import store
-from lsa_jax.lm.mmlu import LETTERS, Question
+from lsa_jax.lm.questions import Question
+from lsa_jax.lm.settings import LETTERS
 
 WORDS = ["law", "moral", "war", "king", "court", "duty", "atom", "cell", "force", "wave", "market", "mind", "norm", "truth", "claim", "act"]
 TEMPLATE = (

@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 import lm_eval
 import yaml
 from lm_eval.api.model import TemplateLM
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import scoring
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.tokenizer import Tokenizer
 
 TEMPLATES = Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "default"
@@ -22,7 +22,7 @@ Request = tuple[tuple[str, str], list[int], list[int]]
 class HarnessModel(TemplateLM):
     """A model whose log-likelihoods lm-eval can ask for; it refuses to generate."""
 
-    def __init__(self, model: Qwen2, tokenizer: Tokenizer, batch_size: int = 8) -> None:
+    def __init__(self, model: Decoder, tokenizer: Tokenizer, batch_size: int = 8) -> None:
         super().__init__()
         self._model = model
         self._numbers = tokenizer

@@ -1,7 +1,7 @@
 """What scoring by letters needs of any tokenizer."""
 
 from lsa_jax.lm import prompts
-from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm.questions import Question
 from lsa_jax.lm.tokenizer import Tokenizer
 
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.lm import forward
-from lsa_jax.lm.examples import Example
+from lsa_jax.lm.batches import Example
+from lsa_jax.lm.families import Decoder
 
 VOCABULARY = 64
 
@@ -22,12 +22,12 @@ def random_tokens(seed: int, shape: tuple[int, int]) -> np.ndarray:
 
 
 @nnx.jit
-def _logits(model: Qwen2, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+def _logits(model: Decoder, tokens: jax.Array, mask: jax.Array) -> jax.Array:
     """Logits of all positions."""
     return forward.logits(model, forward.hidden_states(model, tokens, mask))
 
 
-def our_logits(model: Qwen2, tokens: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+def our_logits(model: Decoder, tokens: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Logits at the highest precision."""
     with jax.default_matmul_precision("highest"):
         return np.asarray(_logits(model, jnp.asarray(tokens), jnp.ones(tokens.shape, bool) if mask is None else jnp.asarray(mask)))

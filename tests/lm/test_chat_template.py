@@ -8,7 +8,7 @@ from fakes import TEMPLATE, write_tokenizer
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import chat_template
+from lsa_jax.lm import tokenizer
 
 TURNS = [("user", "Who?"), ("assistant", "I."), ("user", "And {{ you }}?\n")]
 KIND = TEMPLATE.replace("You are Qwen, created by Alibaba Cloud. You are a helpful assistant.", "Be kind.")
@@ -24,13 +24,13 @@ def with_config(folder: Path, **config: Any) -> Path:
 
 
 def test_the_template_of_a_snapshot_is_followed(tmp_path: Path) -> None:
-    assert chat_template.load(tmp_path)(TURNS) == chat_template.qwen_chat(TURNS)
-    assert chat_template.load(with_config(tmp_path, chat_template=TEMPLATE))(TURNS) == chat_template.qwen_chat(TURNS)
-    kind = chat_template.qwen_chat(TURNS, system="Be kind.")
+    assert tokenizer.load_chat(tmp_path)(TURNS) == tokenizer.qwen_chat(TURNS)
+    assert tokenizer.load_chat(with_config(tmp_path, chat_template=TEMPLATE))(TURNS) == tokenizer.qwen_chat(TURNS)
+    kind = tokenizer.qwen_chat(TURNS, system="Be kind.")
     named = [{"name": "tool_use", "template": TEMPLATE}, {"name": "default", "template": KIND}]
-    assert chat_template.load(with_config(tmp_path, chat_template=named))(TURNS) == kind
+    assert tokenizer.load_chat(with_config(tmp_path, chat_template=named))(TURNS) == kind
     (tmp_path / "chat_template.jinja").write_text(KIND)
-    assert chat_template.load(with_config(tmp_path, chat_template=TEMPLATE))(TURNS) == kind
+    assert tokenizer.load_chat(with_config(tmp_path, chat_template=TEMPLATE))(TURNS) == kind
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, KIND, NO_SYSTEM])
@@ -39,7 +39,7 @@ def test_texts_are_those_of_transformers(tmp_path: Path, template: str) -> None:
     path = write_tokenizer(tmp_path)
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(path), chat_template=template, bos_token="<|endoftext|>")
     messages = [{"role": role, "content": text} for role, text in TURNS]
-    ours = chat_template.load(with_config(tmp_path, chat_template=template, bos_token={"content": "<|endoftext|>"}))
+    ours = tokenizer.load_chat(with_config(tmp_path, chat_template=template, bos_token={"content": "<|endoftext|>"}))
     assert ours(TURNS) == theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
@@ -59,5 +59,5 @@ def test_texts_are_those_of_transformers(tmp_path: Path, template: str) -> None:
 )
 def test_templates_that_cannot_be_used_are_one_line(tmp_path: Path, template: object, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        chat_template.load(with_config(tmp_path, chat_template=template))(TURNS)
+        tokenizer.load_chat(with_config(tmp_path, chat_template=template))(TURNS)
     assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -17,7 +18,7 @@ from fakes import TEMPLATE, make_questions, write_parquet, write_tokenizer
 
 from lsa_jax import cli, exit_codes, store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import checkpoints, extra, records, running, snapshot, tiny
+from lsa_jax.lm import checkpoints, importing, records, running, snapshot, tiny
 
 SUBJECTS = ["philosophy", "astronomy", "sociology", "anatomy"]
 QUESTIONS = ["--num-training", "8", "--num-evaluation", "4"]
@@ -68,6 +69,11 @@ def test_the_whole_experiment(
     out = tmp_path / "records"
     evaluation = ["--shots", "0", "--shots", "1", "--seeds", "0", "--dtype", "float32", "--quiet"]
     assert lsa_jax("lm", "evaluate", tmp_path / "v-mixture", *files, "--out", out, *evaluation) == exit_codes.DONE
+    assert lsa_jax("lm", "figure", out, "--shots", "1", "--out", tmp_path / "new" / "folder" / "figure") == exit_codes.DONE
+    assert (tmp_path / "new" / "folder" / "figure_paths.pdf").exists()
+    with pytest.raises(InputError, match="holds no records"):
+        lsa_jax("lm", "figure", tmp_path / "nowhere", "--out", tmp_path / "nowhere" / "figure")
+    assert not (tmp_path / "nowhere").exists()
     assert lsa_jax("lm", "figure", out, "--shots", "1") == exit_codes.DONE
     numbers = pd.read_parquet(out / "figure.parquet")
     assert sorted(numbers[["targets", "step", "shots", "category"]].itertuples(index=False, name=None)) == sorted(
@@ -118,6 +124,10 @@ def test_adapters_are_written_for_peft_and_evaluated_again(files: list[str], tmp
     base, ours, theirs = (ordered.loc[loss].to_numpy() for loss in ("base", "mixture", "peft"))
     np.testing.assert_array_equal(ours, theirs)
     assert np.abs(ours - base).max() > 1e-4
+    namesake = shutil.copytree(adapter, tmp_path / "other" / run.name)
+    with pytest.raises(InputError, match="two runs are called v-mixture; name the folders of runs and adapters"):
+        lsa_jax("lm", "evaluate", run, *files, "--out", tmp_path / "twice", *asked, "--peft", namesake)
+    assert not list((tmp_path / "twice").iterdir())
     with pytest.raises(InputError, match="two runs are called adapter"):
         lsa_jax("lm", "evaluate", *files, *QUESTIONS, "--out", tmp_path / "twice", "--peft", adapter, "--peft", adapter)
     with pytest.raises(InputError, match=r"unknown category 'stems'; .*Did you mean 'stem'"):
@@ -125,12 +135,15 @@ def test_adapters_are_written_for_peft_and_evaluated_again(files: list[str], tmp
 
 
 def test_dry_run_plans_and_trains_nothing(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--out", tmp_path / "run", "--dry-run"]
+    run = ["lm", "finetune", *files, *QUESTIONS, *TRAINING, "--dry-run"]
+    before = list(Path(files[1]).iterdir())
     assert lsa_jax(*run) == exit_codes.DONE
     told = capsys.readouterr().out
     assert "trained parameters 384" in told
     assert "steps              4, a checkpoint every 2" in told
-    assert not (tmp_path / "run").exists()
+    assert list(Path(files[1]).iterdir()) == before
+    with pytest.raises(InputError, match="--out is missing: give a folder for checkpoints and metrics, or --dry-run"):
+        lsa_jax(*run[:-1])
     with pytest.raises(InputError, match="are needed, there are 1e-06: take --remat or a larger --accumulation"):
         lsa_jax(*run, "--memory-gb", "1e-6")
 
@@ -151,6 +164,10 @@ def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
         ([*files, *QUESTIONS, "--seed", "-1"], "seed is -1"),
         ([*files, *QUESTIONS, "--seed", 2**32], r"seed is 4294967296; seeds must stay below 2\*\*32"),
         ([*files, *QUESTIONS, "--data-seed", 2**70], r"data_seed is .*; seeds must stay below 2\*\*32"),
+        ([*files, *QUESTIONS, "--mesh", "fsdp"], "mesh is 'fsdp'; it must be fsdp=N, tp=N, or both separated by a comma"),
+        ([*files, *QUESTIONS, "--mesh", "fsdp=1", "--dry-run"], "the plan of --dry-run is for one device: leave --mesh fsdp=1 out"),
+        ([*files, *QUESTIONS, "--mesh", "fsdp=0"], "fsdp is 0; it must be a whole number, at least 1"),
+        ([*files, *QUESTIONS, "--mesh", "tp=4096"], r"mesh tp=4096 needs 4096 devices, there are \d+: ask for fewer"),
         ([*files, *QUESTIONS, "--steps", 10**12, "--dry-run"], "50000000000000 training examples are asked for, 10000000 are allowed"),
     ):
         with pytest.raises(InputError, match=message):
@@ -166,11 +183,25 @@ def test_bad_input_is_one_line(files: list[str], tmp_path: Path) -> None:
         lsa_jax(*run, "--model", tmp_path, *files[2:])
 
 
+def test_texts_longer_than_the_model_was_made_for_are_refused(files: list[str], tmp_path: Path) -> None:
+    short = shutil.copytree(files[1], tmp_path / "short")
+    store.save_json(short / "config.json", {**store.load_json(short / "config.json"), "max_position_embeddings": 100})
+    names = ["--model", short, *files[2:], *QUESTIONS, "--out", tmp_path / "out"]
+    for asked in (
+        ["finetune", "--rank", "4", "--loss", "mixture", "--shots", "1"],
+        ["evaluate", "--shots", "0", "--shots", "1"],
+        ["evaluate", "--shots", "0", "--method", "generation", "--max-tokens", "99"],
+    ):
+        with pytest.raises(InputError, match=r"a text has \d+ tokens, the model was made for 100 \(max_position_embeddings\): take fewer"):
+            lsa_jax("lm", asked[0], *names, *asked[1:])
+    assert not list(tmp_path.glob("out/*"))
+
+
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with (
         pytest.raises(InputError, match=r"tunix is not installed; .*pip install -e '\.\[lm\]' in the checkout") as caught,
-        extra.importing(),
+        importing(),
     ):
         pytest.fail("imported")
     assert "\n" not in str(caught.value)
@@ -178,8 +209,8 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
 
 def test_a_signal_during_imports_ends_the_process_though_it_is_swallowed() -> None:
     code = (
-        "import os, signal\nfrom lsa_jax.lm import extra\nextra.PACKAGES = ()\n"
-        "with extra.importing():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n    except BaseException:\n        pass\n"
+        "import os, signal\nfrom lsa_jax import lm\nlm.PACKAGES = ()\n"
+        "with lm.importing():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n    except BaseException:\n        pass\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == exit_codes.INTERRUPTED
 

@@ -9,14 +9,14 @@ import pytest
 from flax import nnx
 
 from lsa_jax import exit_codes
-from lsa_jax.lm import demo, demo_command, figures, forward, metrics, snapshot, symbols, tiny
+from lsa_jax.lm import checkpoints, demo, figures, forward, running, snapshot, symbols, tiny
 from lsa_jax.lm.accuracy import accuracy
-from lsa_jax.lm.demo_settings import DemoSettings
-from lsa_jax.lm.demo_training import train
-from lsa_jax.lm.divergence import DivergedError
-from lsa_jax.lm.finetune import Training, finetune
+from lsa_jax.lm.demo import DemoSettings
+from lsa_jax.lm.finetune import finetune, train
+from lsa_jax.lm.forward import DivergedError
 from lsa_jax.lm.lora import Adapter, with_adapter
 from lsa_jax.lm.records import load_records
+from lsa_jax.lm.settings import FinetuneSettings
 
 SMALL = DemoSettings(1, 0, ("v",), ("mixture",), pretraining_steps=4, pretraining_batch=4, epochs=2, steps=2, batch_size=4, questions=8)
 
@@ -81,7 +81,7 @@ def test_a_run_through_all_parts_is_used_again(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("adapter", [None, Adapter("qk", 4, 8.0)])
 def test_many_steps_a_program_train_as_the_large_experiment_does(tmp_path: Path, adapter: Adapter | None) -> None:
     source = tiny.write_snapshot(tmp_path / "model", 0, vocab_size=symbols.VOCABULARY, **demo.SHAPE)
-    training = Training(5, 1e-3, checkpoint_every=2, max_length=symbols.LONGEST)
+    training = FinetuneSettings(epochs=1, steps=5, learning_rate=1e-3, checkpoint_every=2, max_length=symbols.LONGEST)
     examples = list(symbols.finetuning(symbols.world(0), "0.5", epochs=1, steps=5, batch_size=8, seed=0))
     models = [snapshot.load(source).model for _ in range(3)]
     if adapter is not None:
@@ -89,7 +89,7 @@ def test_many_steps_a_program_train_as_the_large_experiment_does(tmp_path: Path,
     told: list[tuple[int, float]] = []
     finetune(models[0], examples, training, tmp_path / "run")
     assert list(train(models[1], iter(examples), training, report=lambda *one: told.append(one), stop=lambda: False)) == [2, 4, 5]
-    losses = [line["loss"] for line in metrics.read(tmp_path / "run" / metrics.FILE)]
+    losses = [line["loss"] for line in checkpoints.read_metrics(tmp_path / "run" / checkpoints.METRICS)]
     assert [step for step, _ in told] == [2, 4, 5]
     np.testing.assert_allclose([loss for _, loss in told], [losses[step - 1] for step in (2, 4, 5)], rtol=1e-5)
     kind = nnx.Param if adapter is None else nnx.LoRAParam
@@ -102,15 +102,15 @@ def test_many_steps_a_program_train_as_the_large_experiment_does(tmp_path: Path,
 def test_a_diverged_training_is_told(tmp_path: Path) -> None:
     source = tiny.write_snapshot(tmp_path, 0, vocab_size=symbols.VOCABULARY, **demo.SHAPE)
     examples = symbols.finetuning(symbols.world(0), "zero_shot", epochs=1, steps=3, batch_size=4, seed=0)
-    training = Training(3, 1e30, max_length=symbols.LONGEST)
+    training = FinetuneSettings(epochs=1, steps=3, learning_rate=1e30, max_length=symbols.LONGEST)
     with pytest.raises(DivergedError, match="a loss before step 3"):
         list(train(snapshot.load(source).model, examples, training, report=lambda *_: None, stop=lambda: False))
 
 
 @pytest.mark.slow
 def test_the_quick_preset_draws_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(demo_command, "stop_signals", never)
-    assert demo_command.run("quick", 3, tmp_path, quiet=True) == exit_codes.DONE
+    monkeypatch.setattr(running, "stop_signals", never)
+    assert running.demo("quick", 3, tmp_path, quiet=True) == exit_codes.DONE
     assert "accuracy, zero-shot and 12-shot" in capsys.readouterr().out
     (tmp_path / "figure.csv").unlink()
     assert b"/FontType 42" in (tmp_path / "figure.pdf").read_bytes()

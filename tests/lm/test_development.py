@@ -8,7 +8,8 @@ import yaml
 from fakes import make_questions
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import categories, development, mmlu, splits, training_examples
+from lsa_jax.lm import mmlu, reasoning, splits
+from lsa_jax.lm.questions import Question, category
 
 
 def write(folder: Path, *samples: dict[str, str]) -> Path:
@@ -21,11 +22,11 @@ def test_a_question_is_read_with_its_reasoning(tmp_path: Path) -> None:
     samples = [("Which one?\n\n(A) this\n(B) that\n(C) both (D) none", "D"), (five, "E")]
     target = "Let's think step by step. It is\nso. The answer is ({}).\n\n"
     write(tmp_path, *({"question": text, "target": target.format(letter)} for text, letter in samples))
-    (question,) = development.load(tmp_path)
-    assert question == mmlu.Question("sociology", "Which one?", ("this", "that", "both", "none"), 3)
-    assert development.load(tmp_path)[question] == "It is\nso.\nAnswer: D"
-    assert development.read_questions(tmp_path) == ([question], "dev")
-    assert training_examples.load_reasoning(tmp_path, [question]) == {question.identifier: "It is\nso.\nAnswer: D"}
+    (question,) = mmlu.load_development(tmp_path)
+    assert question == Question("sociology", "Which one?", ("this", "that", "both", "none"), 3)
+    assert mmlu.load_development(tmp_path)[question] == "It is\nso.\nAnswer: D"
+    assert mmlu.read_questions(tmp_path) == ([question], "dev")
+    assert reasoning.load(tmp_path, [question]) == {question.identifier: "It is\nso.\nAnswer: D"}
 
 
 @pytest.mark.parametrize(
@@ -38,35 +39,35 @@ def test_a_question_is_read_with_its_reasoning(tmp_path: Path) -> None:
 )
 def test_damage_is_one_line(tmp_path: Path, sample: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        development.load(write(tmp_path, sample))
+        mmlu.load_development(write(tmp_path, sample))
     assert "\n" not in str(caught.value)
     (tmp_path / "mmlu_sociology.yaml").write_text("a: [")
     with pytest.raises(InputError, match="holds no questions"):
-        development.load(tmp_path)
+        mmlu.load_development(tmp_path)
     with pytest.raises(InputError, match="wanted is the folder tasks/mmlu/flan_cot_fewshot"):
-        development.load(tmp_path / "nowhere")
+        mmlu.load_development(tmp_path / "nowhere")
 
 
 def test_all_that_lm_eval_ships(tmp_path: Path) -> None:
     lm_eval = pytest.importorskip("lm_eval")
     folder = Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "flan_cot_fewshot"
-    found = development.load(folder)
+    found = mmlu.load_development(folder)
     counts = Counter(one.subject for one in found)
     assert len(counts) == 57
     assert len(found) == 280
     assert set(counts.values()) == {3, 4, 5}
-    for question, reasoning in found.items():
+    for question, text in found.items():
         assert all(choice.strip() for choice in question.choices)
         assert not any(f"({letter})" in question.choices[3] for letter in "ABCDE")
-        assert reasoning.endswith(f"\nAnswer: {question.letter}")
+        assert text.endswith(f"\nAnswer: {question.letter}")
     made = splits.split(list(found), 0, num_training=8, num_evaluation=4, source="dev")
     assert made.source == "dev"
-    assert {categories.category(one.subject) for one in made.training} == {"humanities"}
+    assert {category(one.subject) for one in made.training} == {"humanities"}
 
 
 def test_questions_that_were_shown_are_not_asked() -> None:
     made = make_questions(["anatomy"], 4)
-    again = mmlu.Question("virology", f" {made[0].question}", made[0].choices, 0)
+    again = Question("virology", f" {made[0].question}", made[0].choices, 0)
     splits.check_unseen(made[:2], made[2:], "examples in prompts")
     with pytest.raises(InputError, match="1 evaluation questions are examples in prompts too, such as anatomy-"):
         splits.check_unseen(made[:2], [made[2], again], "examples in prompts")

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import make_questions, write_tokenizer
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import evaluate, generation, prompts, records, scoring, snapshot, splits, tiny, tokenizer
 from lsa_jax.lm.evaluate import Candidate
+from lsa_jax.lm.families import Decoder
 from lsa_jax.lm.records import ModelLabel
 from lsa_jax.lm.settings import Protocol
 from lsa_jax.lm.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> Qwen2:
+def model(folder: Path) -> Decoder:
     return snapshot.load(folder).model
 
 
@@ -46,10 +46,10 @@ def made() -> splits.Splits:
     return splits.split(questions, 0, num_training=2, num_evaluation=4, evaluated=["humanities", "stem"])
 
 
-def test_letters_end_to_end(model: Qwen2, numbers: Tokenizer, made: splits.Splits, tmp_path: Path) -> None:
+def test_letters_end_to_end(model: Decoder, numbers: Tokenizer, made: splits.Splits, tmp_path: Path) -> None:
     pool, loaded, seen = splits.by_subject(made.rest), [], list[tuple[int, int]]()
 
-    def load() -> Qwen2:
+    def load() -> Decoder:
         loaded.append(1)
         return model
 
@@ -74,7 +74,7 @@ def test_letters_end_to_end(model: Qwen2, numbers: Tokenizer, made: splits.Split
     assert len(loaded) == 4
 
 
-def test_records_are_the_scores_of_the_prompts(model: Qwen2, numbers: Tokenizer, made: splits.Splits, tmp_path: Path) -> None:
+def test_records_are_the_scores_of_the_prompts(model: Decoder, numbers: Tokenizer, made: splits.Splits, tmp_path: Path) -> None:
     pool = splits.by_subject(made.rest)
     found, _ = evaluate.evaluate([Candidate(ModelLabel(), "a", lambda: model)], numbers, made, pool, PROTOCOL, tmp_path)
     rows = found[(found["shots"] == 1) & (found["evaluation_seed"] == 1)].set_index("question")
@@ -87,7 +87,7 @@ def test_records_are_the_scores_of_the_prompts(model: Qwen2, numbers: Tokenizer,
 
 
 def test_what_cannot_be_evaluated_is_refused_before_a_model_is_loaded(numbers: Tokenizer, made: splits.Splits, tmp_path: Path) -> None:
-    def load() -> Qwen2:
+    def load() -> Decoder:
         raise AssertionError("a model was loaded")
 
     pool = splits.by_subject(made.rest)
@@ -108,11 +108,11 @@ def types_unchecked() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def generator(model: Qwen2, numbers: Tokenizer) -> generation.Generator:
+def generator(model: Decoder, numbers: Tokenizer) -> generation.Generator:
     return generation.Generator(model, numbers, max_tokens=3, batch_size=4)
 
 
-def test_greedy_generation_says_the_likeliest_tokens(model: Qwen2, numbers: Tokenizer, generator: generation.Generator) -> None:
+def test_greedy_generation_says_the_likeliest_tokens(model: Decoder, numbers: Tokenizer, generator: generation.Generator) -> None:
     texts = [numbers.encode(text) for text in ("Which law?", "A king, a court", "cell")]
     said = generator.sample(texts, seed=0, num_samples=1, temperature=0.0)
     every = [[token] for token in range(VOCABULARY)]
@@ -132,7 +132,7 @@ def test_samples_follow_the_seed(numbers: Tokenizer, generator: generation.Gener
 
 
 def test_generation_end_to_end(
-    model: Qwen2, numbers: Tokenizer, made: splits.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Decoder, numbers: Tokenizer, made: splits.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = [f"{one.letter}\n\nWhat else?\nAnswer: {'A' if one.letter != 'A' else 'B'}" for one in made.evaluation]
     monkeypatch.setattr(generation.Generator, "sample", lambda *_, num_samples, **__: [[text] * (num_samples - 1) + ["?"] for text in said])

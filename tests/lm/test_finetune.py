@@ -1,5 +1,6 @@
 """Fine-tuning: the loss, the batches, and continuation after an interruption, bitwise."""
 
+import dataclasses
 import itertools
 import shutil
 from collections.abc import Callable
@@ -17,11 +18,15 @@ from tunix.models.qwen2.model import ModelConfig, Qwen2
 from tunix.sft import utils
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import batches, checkpoints, finetune, lora, loss, metrics, snapshot, tiny
-from lsa_jax.lm.examples import Example
+from lsa_jax.lm import batches, checkpoints, finetune, forward, lora, snapshot, tiny
+from lsa_jax.lm.batches import Example
+from lsa_jax.lm.families import Decoder
+from lsa_jax.lm.forward import response_loss
+from lsa_jax.lm.settings import FinetuneSettings
 
 ADAPTER = lora.Adapter("qkv", 4, 8.0)
 STEPS = qwen.random_steps(0, 6, 4)
+SETTINGS = FinetuneSettings(epochs=1, steps=6, batch_size=4, learning_rate=1e-2, checkpoint_every=4, max_length=16)
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +38,16 @@ def parameters(model: nnx.Module) -> list[np.ndarray]:
     return [np.asarray(value) for value in jax.tree.leaves(nnx.state(model, nnx.LoRAParam))]
 
 
+def base_of(model: Decoder) -> dict[str, jax.Array]:
+    return {name: one for name, one in forward.tensors(model).items() if "lora" not in name}
+
+
 def train(folder: Path, run: Path, accumulation: int = 1, stop_after: int | None = None) -> tuple[int, list[np.ndarray]]:
     """Steps made and adapters after six steps, or after as many as are allowed."""
     model = lora.with_adapter(snapshot.load(folder).model, ADAPTER, 0)
     asked = itertools.count()
-    training = finetune.Training(6, 1e-2, accumulation, checkpoint_every=4, max_length=16)
-    done = finetune.finetune(model, STEPS, training, run, stop=lambda: stop_after is not None and next(asked) >= stop_after)
+    settings = dataclasses.replace(SETTINGS, accumulation=accumulation)
+    done = finetune.finetune(model, STEPS, settings, run, stop=lambda: stop_after is not None and next(asked) >= stop_after)
     return done, parameters(model)
 
 
@@ -54,21 +63,37 @@ def test_an_interrupted_run_goes_on_bitwise(folder: Path, tmp_path: Path, accumu
     assert checkpoints.planned(tmp_path / "parts", 6, 4) == [4, 6]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
-    lines = [metrics.read(tmp_path / name / metrics.FILE) for name in ("whole", "parts")]
+    lines = [checkpoints.read_metrics(tmp_path / name / checkpoints.METRICS) for name in ("whole", "parts")]
     assert lines[0] == lines[1]
     assert [line["step"] for line in lines[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_in_bfloat16_follows_that_in_float32(folder: Path, tmp_path: Path) -> None:
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        model = lora.with_adapter(snapshot.load(folder, dtype=dtype).model, ADAPTER, 0)
+        before = base_of(model)
+        assert finetune.finetune(model, STEPS, SETTINGS, tmp_path / dtype) == 6
+        losses[dtype] = np.array([line["loss"] for line in checkpoints.read_metrics(tmp_path / dtype / checkpoints.METRICS)])
+        after = base_of(model)
+        assert {str(one.dtype) for one in after.values()} == {dtype}
+        assert all((after[name] == one).all() for name, one in before.items())
+        assert {one.dtype for one in parameters(model)} == {np.dtype(np.float32)}
+    change = losses["float32"] - losses["float32"][0]
+    assert np.abs(change).max() > 0.5
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], atol=0.1)
 
 
 def test_steps_after_the_last_checkpoint_are_made_again_after_a_crash(folder: Path, tmp_path: Path) -> None:
     _, whole = train(folder, tmp_path)
     shutil.rmtree(tmp_path / checkpoints.FOLDER / "6")
-    before = metrics.read(tmp_path / metrics.FILE)
-    with (tmp_path / metrics.FILE).open("a") as file:
+    before = checkpoints.read_metrics(tmp_path / checkpoints.METRICS)
+    with (tmp_path / checkpoints.METRICS).open("a") as file:
         file.write('[1]\n{"step": "x", "loss": 1}\n{"step": 7, "lo')
     _, again = train(folder, tmp_path)
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert metrics.read(tmp_path / metrics.FILE) == before
+    assert checkpoints.read_metrics(tmp_path / checkpoints.METRICS) == before
     (tmp_path / checkpoints.FOLDER / "6" / checkpoints.WEIGHTS / "_sharding").write_text("{")
     with pytest.raises(InputError, match=r"6 cannot be read .*; delete it and train again from the one before"):
         train(folder, tmp_path)
@@ -91,7 +116,7 @@ def test_a_full_disk_is_one_line_and_other_errors_are_not_hidden(folder: Path, t
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(folder: Path) -> None:
     model = snapshot.load(folder).model
-    gradient: Any = nnx.jit(nnx.grad(loss.response_loss))
+    gradient: Any = nnx.jit(nnx.grad(response_loss))
     with jax.default_matmul_precision("highest"):
         (whole,) = (gradient(model, **one) for one in batches.micro_batches(STEPS[0], 1, 16))
         parts = [gradient(model, **one) for one in batches.micro_batches(STEPS[0], 4, 16)]
@@ -110,7 +135,7 @@ def test_loss_at_answers_is_that_of_all_logits(folder: Path) -> None:
     with jax.default_matmul_precision("highest"):
         full, _ = model(tokens, utils.build_positions_from_mask(mask), None, utils.make_causal_attn_mask(mask))
         losses = optax.softmax_cross_entropy_with_integer_labels(full[:, :-1], tokens[:, 1:])
-        ours = nnx.jit(loss.response_loss)(model, tokens, mask, *(jnp.asarray(batch[name]) for name in ("places", "labels", "weights")))
+        ours = nnx.jit(response_loss)(model, tokens, mask, *(jnp.asarray(batch[name]) for name in ("places", "labels", "weights")))
     np.testing.assert_allclose(ours, np.asarray(losses)[learned[:, 1:]].mean(), rtol=1e-5)
 
 
@@ -119,7 +144,7 @@ def test_rematerialised_gradients_are_the_plain_ones(folder: Path) -> None:
     found = {}
     for remat in (False, True):
         model = lora.with_adapter(snapshot.load(folder, remat=remat).model, ADAPTER, 0)
-        gradient = nnx.grad(loss.response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam))
+        gradient = nnx.grad(response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam))
         found[remat] = jax.tree.leaves(nnx.jit(gradient)(model, **batch))
         assert ("checkpoint" in nnx.jit(gradient).lower(model, **batch).as_text(debug_info=True)) is remat
     for one, other in zip(found[False], found[True], strict=True):
@@ -133,7 +158,7 @@ def test_logits_of_other_positions_take_no_memory() -> None:
         settings: dict[str, Any] = {"tokens": jnp.zeros((4, 96), jnp.int32), "mask": jnp.ones((4, 96), bool)}
         answers = {name: jnp.zeros((4, 1), jnp.int32) for name in ("places", "labels")}
         model = wide_model(vocabulary)
-        gradient = nnx.jit(nnx.grad(loss.response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam)))
+        gradient = nnx.jit(nnx.grad(response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam)))
         compiled: Any = gradient.lower(model, **settings, **answers, weights=jnp.ones((4, 1))).compile()
         sizes.append(compiled.compiled.memory_analysis().temp_size_in_bytes)
     assert sizes[1] - sizes[0] < 4 * 96 * 16384 * 4 / 10
@@ -170,8 +195,8 @@ def test_what_cannot_be_trained_on_is_one_clear_line(folder: Path, tmp_path: Pat
     with pytest.raises(InputError, match="no prompt or no response"):
         batches.micro_batches([Example((1,), ())], 1, 16)
     with pytest.raises(InputError, match="4 examples, not a multiple of accumulation 3"):
-        finetune.finetune(model, STEPS, finetune.Training(6, accumulation=3), tmp_path / "uneven")
+        finetune.finetune(model, STEPS, FinetuneSettings(batch_size=3, accumulation=3), tmp_path / "uneven")
     with pytest.raises(InputError, match="learning_rate is 0; it must not be zero"):
-        finetune.Training(6, 0.0)
+        FinetuneSettings(learning_rate=0.0)
     with pytest.raises(InputError, match="no checkpoint of step 3; it has none yet"):
         checkpoints.restore(tmp_path / "nothing", 3, model)

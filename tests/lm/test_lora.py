@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,12 @@ import pytest
 import qwen
 import safetensors
 from flax import nnx
-from tunix.models.qwen2.model import Qwen2
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import export, finetune, lora, snapshot, tiny
-from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.families import Decoder
+from lsa_jax.lm.forward import DivergedError
+from lsa_jax.lm.settings import FinetuneSettings
 
 RANK, ALPHA = 4, 8.0
 SETS = {
@@ -32,7 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> snapshot.Snapshot:
     return snapshot.load(tiny.write_snapshot(tmp_path_factory.mktemp("lora") / "base", 0, scale=3.0, embedding_std=0.3))
 
 
-def adapted(base: snapshot.Snapshot, targets: str, seed: int = 0) -> tuple[Qwen2, lora.Adapter]:
+def adapted(base: snapshot.Snapshot, targets: str, seed: int = 0) -> tuple[Decoder, lora.Adapter]:
     """The base with random adapters, A and B both."""
     adapter = lora.Adapter(targets, RANK, ALPHA)
     model = lora.with_adapter(base.model, adapter, seed)
@@ -49,7 +51,7 @@ def test_only_the_intended_tensors_change(base: snapshot.Snapshot, targets: str,
     tokens = qwen.random_tokens(1, (2, 9))
     np.testing.assert_array_equal(qwen.our_logits(model, tokens), qwen.our_logits(base.model, tokens))
     before = export.merged(model)
-    training = finetune.Training(3, 1e-2, checkpoint_every=3, max_length=16)
+    training = FinetuneSettings(epochs=1, steps=3, learning_rate=1e-2, checkpoint_every=3, max_length=16)
     assert finetune.finetune(model, qwen.random_steps(0, 3, 2), training, tmp_path) == 3
     after = export.merged(model, adapter)
     changed = {name for name, value in after.items() if not np.array_equal(value, before[name])}
@@ -110,15 +112,17 @@ def test_merged_export_is_loaded_by_transformers_and_by_us(base: snapshot.Snapsh
     np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
 
 
-def test_a_llama_model_is_adapted_and_exported_without_biases(tmp_path: Path) -> None:
-    llama = snapshot.load(tiny.write_snapshot(tmp_path / "base", 0, model_type="llama", scale=3.0, embedding_std=0.3))
-    model, adapter = adapted(llama, "qkv")
+@pytest.mark.parametrize("model_type", ["llama", "qwen3"])
+def test_models_without_biases_are_adapted_and_exported(tmp_path: Path, model_type: str) -> None:
+    sizes: dict[str, Any] = {"rope_theta": 1e6, "head_dim": 24, "scale": 3.0, "embedding_std": 0.3, "norm_std": 0.3}
+    source = snapshot.load(tiny.write_snapshot(tmp_path / "base", 0, model_type=model_type, **sizes))
+    model, adapter = adapted(source, "qkv")
     tokens = qwen.random_tokens(1, (2, 9))
-    folder = export.export(llama.path, tmp_path / "merged", export.merged(model, adapter))
+    folder = export.export(source.path, tmp_path / "merged", export.merged(model, adapter))
     with safetensors.safe_open(folder / snapshot.WEIGHTS, framework="numpy") as file:
         assert not any(name.endswith("bias") for name in file.keys())  # noqa: SIM118, the file is no mapping
     ours = qwen.our_logits(model, tokens)
-    assert np.abs(ours - qwen.our_logits(llama.model, tokens)).max() > 0.5
+    assert np.abs(ours - qwen.our_logits(source.model, tokens)).max() > 0.5
     np.testing.assert_allclose(ours, qwen.their_logits(folder, tokens), atol=1e-4, rtol=0)
 
 
@@ -126,7 +130,7 @@ def test_a_full_disk_is_one_line(base: snapshot.Snapshot, tmp_path: Path, monkey
     def full(*_: object, **__: object) -> None:
         raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(snapshot, "save_file", full)
+    monkeypatch.setattr(export, "save_file", full)
     with pytest.raises(OSError, match=r"model\.safetensors cannot be written .*No space left.*free some space"):
         export.export(base.path, tmp_path / "merged", export.merged(base.model))
     assert not list((tmp_path / "merged").glob("*.safetensors"))

@@ -10,10 +10,12 @@ import pytest
 from fakes import make_questions, write_csv, write_parquet
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import categories, mmlu, splits
+from lsa_jax.lm import mmlu, splits
+from lsa_jax.lm.questions import LM_EVAL, MAPS, Question, category, digest, without_duplicates
+from lsa_jax.lm.settings import CATEGORIES
 
 SUBJECTS = ["anatomy", "philosophy", "professional_law"]
-LAYOUTS: dict[str, Callable[[Path, list[mmlu.Question]], Path]] = {
+LAYOUTS: dict[str, Callable[[Path, list[Question]], Path]] = {
     "parquet by subject": lambda folder, questions: write_parquet(folder, questions, "test"),
     "parquet together": lambda folder, questions: write_parquet(folder, questions, "test", together=True),
     "parquet in data": lambda folder, questions: write_parquet(folder / "data", questions, "test").parent,
@@ -24,7 +26,7 @@ LAYOUTS: dict[str, Callable[[Path, list[mmlu.Question]], Path]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_questions(tmp_path: Path, layout: str) -> None:
-    odd = mmlu.Question("philosophy", 'He said "None",\nthen?', ("None", "NA", "", " 3"), 1)
+    odd = Question("philosophy", 'He said "None",\nthen?', ("None", "NA", "", " 3"), 1)
     questions = [*make_questions(SUBJECTS, 4), odd]
     assert set(mmlu.load(LAYOUTS[layout](tmp_path, questions))) == set(questions)
 
@@ -124,8 +126,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_question(tmp_path: Path) -> N
 
 def test_the_digest_sees_answers_and_no_order() -> None:
     first, second = make_questions(["anatomy"], 2)
-    other = mmlu.Question(first.subject, first.question, first.choices, (first.answer + 1) % 4)
-    assert mmlu.digest([first, second]) == mmlu.digest([second, first, first]) != mmlu.digest([other, second])
+    other = Question(first.subject, first.question, first.choices, (first.answer + 1) % 4)
+    assert digest([first, second]) == digest([second, first, first]) != digest([other, second])
 
 
 def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
@@ -139,20 +141,18 @@ def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_duplicates_are_dropped_whatever_their_subject() -> None:
     first, second = make_questions(["anatomy"], 2)
-    again = mmlu.Question("virology", f" {first.question} ", first.choices, first.answer)
-    other = mmlu.Question("anatomy", first.question, (*second.choices[:3], "else"), 0)
-    assert mmlu.without_duplicates([first, second, again, other]) == [first, second, other]
+    again = Question("virology", f" {first.question} ", first.choices, first.answer)
+    other = Question("anatomy", first.question, (*second.choices[:3], "else"), 0)
+    assert without_duplicates([first, second, again, other]) == [first, second, other]
 
 
 def test_category_maps() -> None:
-    subjects = [subject for names in categories.LM_EVAL.values() for subject in names]
+    subjects = [subject for names in LM_EVAL.values() for subject in names]
     assert len(subjects) == len(set(subjects)) == 57
-    counts = {
-        map: [sum(categories.category(one, map) == name for one in subjects) for name in categories.CATEGORIES] for map in categories.MAPS
-    }
+    counts = {map: [sum(category(one, map) == name for one in subjects) for name in CATEGORIES] for map in MAPS}
     assert counts == {"authors": [18, 13, 12, 14], "lm_eval": [19, 13, 12, 13]}
     with pytest.raises(InputError, match=r"unknown subject 'anatomi'.*'anatomy'"):
-        categories.category("anatomi")
+        category("anatomi")
 
 
 def test_the_category_map_is_lm_evals() -> None:
@@ -163,7 +163,7 @@ def test_the_category_map_is_lm_evals() -> None:
         match = re.search(r'"tag": "mmlu_(\w+)_tasks"', path.read_text())
         assert match
         found[path.stem.removeprefix("mmlu_")] = match.group(1)
-    assert found == {subject: categories.category(subject, "lm_eval") for subject in found}
+    assert found == {subject: category(subject, "lm_eval") for subject in found}
     assert len(found) == 57
 
 
@@ -217,7 +217,7 @@ def test_splits_as_trained_do_not_ask_what_was_trained_on() -> None:
     made = splits.split(ALL, 0, num_training=20, num_evaluation=10)
     recorded = {"training": [one.identifier for one in made.training], "evaluation": [one.identifier for one in made.evaluation]}
     assert splits.as_trained(ALL[::-1], recorded) == made
-    again = mmlu.Question("anatomy", made.training[0].question, made.training[0].choices, 0)
+    again = Question("anatomy", made.training[0].question, made.training[0].choices, 0)
     assert splits.as_trained([*ALL, again], recorded).rest == made.rest
     with pytest.raises(InputError, match="of the run is not in the data: pass the data that it was trained on"):
         splits.as_trained([one for one in ALL if one != made.training[3]], recorded)

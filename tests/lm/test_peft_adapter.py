@@ -13,7 +13,7 @@ from test_lora import ALPHA, RANK, adapted
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import lora, peft_adapter, snapshot, tiny
-from lsa_jax.lm.divergence import DivergedError
+from lsa_jax.lm.forward import DivergedError
 
 ONE_LAYER = "layers/1/attn/[ov]_proj|layers/0/mlp/down_proj"
 TOKENS = qwen.random_tokens(1, (2, 9))
@@ -24,15 +24,23 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> snapshot.Snapshot:
     return snapshot.load(tiny.write_snapshot(tmp_path_factory.mktemp("peft") / "base", 0, scale=3.0, embedding_std=0.3, bias_std=0.3))
 
 
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> snapshot.Snapshot:
+    sizes: dict[str, Any] = {"model_type": "qwen3", "rope_theta": 1e6, "head_dim": 24, "tied": False, "norm_std": 0.3}
+    return snapshot.load(tiny.write_snapshot(tmp_path_factory.mktemp("peft") / "qwen3", 0, scale=3.0, embedding_std=0.3, **sizes))
+
+
 def theirs(base: Path) -> Any:
     """The base model in transformers."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
 
 
-@pytest.mark.parametrize("targets", ["qkv", "v", ".*", ONE_LAYER])
-def test_what_is_written_here_peft_reads(base: snapshot.Snapshot, targets: str, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+@pytest.mark.parametrize(
+    ("name", "targets"), [("base", "qkv"), ("base", "v"), ("base", ".*"), ("base", ONE_LAYER), ("qwen3", "qkv"), ("qwen3", ".*")]
+)
+def test_what_is_written_here_peft_reads(request: pytest.FixtureRequest, name: str, targets: str, tmp_path: Path) -> None:
+    peft, base = pytest.importorskip("peft"), request.getfixturevalue(name)
     model, adapter = adapted(base, targets)
     folder = peft_adapter.save(model, adapter, base.path, tmp_path / "adapter")
     ours = qwen.our_logits(model, TOKENS)

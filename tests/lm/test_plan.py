@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 from tunix.models.qwen2.model import ModelConfig, Qwen2, RematConfig
 
-from lsa_jax.lm import lora, loss
+from lsa_jax.lm import lora
+from lsa_jax.lm.forward import response_loss
 from lsa_jax.lm.plan import plan
 
 LARGE = dataclasses.replace(ModelConfig.qwen2p5_3b(), dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, remat_config=RematConfig.DECODER)
@@ -47,7 +48,7 @@ def test_activations_are_about_what_xla_counts() -> None:
     model = lora.with_adapter(Qwen2(config, rngs=nnx.Rngs(0)), adapter, 0)
     arrays = {"tokens": jnp.zeros((2, 256), jnp.int32), "mask": jnp.ones((2, 256), bool), "weights": jnp.ones((2, 1))}
     places = {name: jnp.zeros((2, 1), jnp.int32) for name in ("places", "labels")}
-    gradient = nnx.jit(nnx.grad(loss.response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam)))
+    gradient = nnx.jit(nnx.grad(response_loss, argnums=nnx.DiffState(0, nnx.LoRAParam)))
     compiled: Any = gradient.lower(model, **arrays, **places).compile()
     counted = compiled.compiled.memory_analysis().temp_size_in_bytes
     assert 0.6 < plan(config, adapter, batch_size=2, length=256, answers=1).activations / counted < 1.8

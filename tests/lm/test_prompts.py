@@ -11,8 +11,8 @@ from fakes import make_questions, write_tokenizer
 
 from lsa_jax import store
 from lsa_jax.errors import InputError
-from lsa_jax.lm import chat_template, prompts, schedule, tokenizer, training_examples
-from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm import batches, prompts, reasoning, tokenizer
+from lsa_jax.lm.questions import Question
 
 SPRING = Question("high_school_physics", " What pulls? ", ("mass", "time", "both", "none"), 0)
 COIN = Question("high_school_physics", "What is round?", ("a coin", "a box", "a rod", "a wedge"), 3)
@@ -83,8 +83,8 @@ def test_the_chat_format_is_the_one_a_template_gives() -> None:
         "{{ '<|im_start|>assistant\n' }}"
     )
     turns = [("user", "a"), ("assistant", "b"), ("user", "c\n")]
-    messages = [{"role": role, "content": text} for role, text in [("system", chat_template.SYSTEM_MESSAGE), *turns]]
-    assert chat_template.qwen_chat(turns) == jinja2.Template(written, keep_trailing_newline=True).render(messages=messages)
+    messages = [{"role": role, "content": text} for role, text in [("system", tokenizer.SYSTEM_MESSAGE), *turns]]
+    assert tokenizer.qwen_chat(turns) == jinja2.Template(written, keep_trailing_newline=True).render(messages=messages)
 
 
 def test_special_tokens_are_one_number_each_and_nothing_is_added(numbers: tokenizer.Tokenizer) -> None:
@@ -141,12 +141,12 @@ def test_answers_are_read(prompt: str, completion: str, letter: str | None) -> N
 
 
 def test_training_examples(numbers: tokenizer.Tokenizer) -> None:
-    zero, few = (training_examples.training_example(numbers, SPRING, shots, {}) for shots in ([], [COIN]))
+    zero, few = (prompts.training_example(numbers, SPRING, shots, {}) for shots in ([], [COIN]))
     assert few.prompt == numbers.encode(CHAT)
     assert zero.prompt == numbers.encode(prompts.evaluation_prompt(SPRING, [], "chat"))
     assert few.response == zero.response == (*numbers.encode("A"), numbers.end_of_turn)
-    reasoning = {SPRING.identifier: "Mass pulls. Answer: A", COIN.identifier: "A wedge is not. Answer: D"}
-    reasoned = training_examples.training_example(numbers, SPRING, [COIN], reasoning)
+    supplied = {SPRING.identifier: "Mass pulls. Answer: A", COIN.identifier: "A wedge is not. Answer: D"}
+    reasoned = prompts.training_example(numbers, SPRING, [COIN], supplied)
     assert reasoned.response == numbers.encode("Mass pulls. Answer: A<|im_end|>")
     assert numbers.backend.decode(list(reasoned.prompt), skip_special_tokens=False) == CHAT.replace(
         "assistant\nD<", "assistant\nA wedge is not. Answer: D<"
@@ -156,8 +156,8 @@ def test_training_examples(numbers: tokenizer.Tokenizer) -> None:
 def test_steps_follow_the_schedule(numbers: tokenizer.Tokenizer) -> None:
     questions = make_questions(["philosophy", "anatomy"], 6)
     settings = {"epochs": 2, "steps": 2, "batch_size": 6, "shots": 2}
-    draws = list(schedule.draws((0.0, 1.0), len(questions), **settings, seed=0))
-    made = list(training_examples.batches(numbers, questions, {}, draws, 2))
+    draws = list(batches.draws((0.0, 1.0), len(questions), **settings, seed=0))
+    made = list(prompts.training_steps(numbers, questions, {}, draws, 2))
     assert [len(step) for step in made] == [6] * 4
     for step, drawn in zip(made, draws, strict=True):
         for example, draw in zip(step, drawn, strict=True):
@@ -169,16 +169,16 @@ def test_steps_follow_the_schedule(numbers: tokenizer.Tokenizer) -> None:
             assert example.response == (*numbers.encode(question.letter), numbers.end_of_turn)
             assert all(part.rstrip().count(f"of {question.subject}?") for part in text.split("<|im_start|>user")[1:])
     assert {draw.shots for step in draws[:2] for draw in step} == {2}
-    assert made == list(training_examples.batches(numbers, questions, {}, draws, 2))
+    assert made == list(prompts.training_steps(numbers, questions, {}, draws, 2))
     with pytest.raises(InputError, match="there are 5 philosophy questions as examples, 6 are asked for"):
-        training_examples.batches(numbers, questions, {}, draws, 6)
+        prompts.training_steps(numbers, questions, {}, draws, 6)
 
 
 def test_reasoning_is_found_by_text_or_identifier(tmp_path: Path) -> None:
     lines = [{"question": "What pulls?", "reasoning": "Mass. Answer: A"}, {"question": COIN.identifier, "reasoning": "Not it. Answer: D\n"}]
     path, expected = tmp_path / "reasoning.jsonl", {SPRING.identifier: "Mass. Answer: A", COIN.identifier: "Not it. Answer: D"}
     path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
-    assert training_examples.load_reasoning(path, [SPRING, COIN]) == expected
+    assert reasoning.load(path, [SPRING, COIN]) == expected
 
 
 @pytest.mark.parametrize(
@@ -199,26 +199,26 @@ def test_reasoning_is_found_by_text_or_identifier(tmp_path: Path) -> None:
 def test_bad_reasoning_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "reasoning.jsonl").write_text(text)
     with pytest.raises(InputError, match=message):
-        training_examples.load_reasoning(tmp_path / "reasoning.jsonl", [SPRING, COIN])
+        reasoning.load(tmp_path / "reasoning.jsonl", [SPRING, COIN])
     with pytest.raises(InputError, match="cannot be read"):
-        training_examples.load_reasoning(tmp_path / "nowhere.jsonl", [SPRING])
+        reasoning.load(tmp_path / "nowhere.jsonl", [SPRING])
 
 
 def test_reasoning_to_a_text_that_several_questions_share(tmp_path: Path) -> None:
     path = tmp_path / "reasoning.jsonl"
     path.write_text(json.dumps({"question": "What pulls?", "reasoning": "Answer: A"}))
     same = dataclasses.replace(SPRING, subject="astronomy")
-    assert set(training_examples.load_reasoning(path, [SPRING, same])) == {SPRING.identifier, same.identifier}
+    assert set(reasoning.load(path, [SPRING, same])) == {SPRING.identifier, same.identifier}
     other = dataclasses.replace(SPRING, choices=("w", "x", "y", "z"))
     with pytest.raises(InputError, match=rf"2 questions have the text 'What pulls\?'; name yours by .* \({SPRING.identifier}, "):
-        training_examples.load_reasoning(path, [SPRING, other])
+        reasoning.load(path, [SPRING, other])
 
 
 def test_reasoning_of_other_questions_is_not_taken_for_none(tmp_path: Path) -> None:
     samples = [{"question": "Who? (A) a (B) b (C) c (D) d", "target": "Let's think step by step. So. The answer is (B)."}]
     (tmp_path / "mmlu_anatomy.yaml").write_text(json.dumps({"fewshot_config": {"samples": samples}}))
     with pytest.raises(InputError, match="holds no reasoning to any question of the data"):
-        training_examples.load_reasoning(tmp_path, [SPRING, COIN])
+        reasoning.load(tmp_path, [SPRING, COIN])
 
 
 def without_marks(folder: Path) -> None:

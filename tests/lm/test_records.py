@@ -11,7 +11,6 @@ import pytest
 from lsa_jax.errors import InputError
 from lsa_jax.lm import records
 from lsa_jax.lm.accuracy import accuracy, answers, changes, clustered_error
-from lsa_jax.lm.divergence import DivergedError
 from lsa_jax.lm.records import ModelLabel, Recipe
 
 TUNED = ModelLabel("v-0", "v", "zero_shot", 20, 0, 0)
@@ -50,14 +49,6 @@ def test_two_choices_leave_the_other_columns_empty() -> None:
     table = records.score_records(TUNED, questions(1), np.array([[-2.0, -1.0]]), [1], shots=3, format="symbols")
     assert table["correct"].tolist() == [1.0]
     assert table[["log_likelihood_C", "log_likelihood_D"]].isna().all(axis=None)
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_no_answer(wrong: float) -> None:
-    scores = np.full((3, 4), -1.0)
-    scores[1] = wrong
-    with pytest.raises(DivergedError, match="1 of 3 questions have log-likelihoods that are no finite numbers"):
-        records.score_records(TUNED, questions(3), scores, [0, 0, 0], shots=0, format="chat")
 
 
 def test_equal_likelihoods_are_shared() -> None:
@@ -102,7 +93,8 @@ def test_one_flipped_bit_is_damage(tmp_path: Path) -> None:
 
 def test_samples_count_by_their_share() -> None:
     samples = [["A", "A", "B", None], [None, None, None, None]]
-    table = records.sample_records(TUNED, questions(2), samples, np.log([[0.2] * 4, [0.1] * 4]), [0, 1], shots=5, format="plain")
+    scores = np.log([[0.2] * 4, [0.1] * 4])
+    table = records.score_records(TUNED, questions(2), scores, [0, 1], shots=5, format="plain", samples=samples)
     assert list(table.columns) == COLUMNS.split()
     assert table["correct"].tolist() == [0.5, 0.0]
     assert table["unparsed"].tolist() == [0.25, 1.0]

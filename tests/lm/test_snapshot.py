@@ -13,8 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from lsa_jax.errors import InputError
 from lsa_jax.lm import snapshot, tiny
+from lsa_jax.lm.families import FAMILIES
 
-LOUD: dict[str, Any] = {"scale": 3.0, "embedding_std": 0.3, "bias_std": 0.3}
+LOUD: dict[str, Any] = {"scale": 3.0, "embedding_std": 0.3, "bias_std": 0.3, "norm_std": 0.3}
 """Weights that give logits of a scale of about 7."""
 
 
@@ -23,11 +24,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_snapshot(tmp_path_factory.mktemp("snapshot") / "sound", 0, num_shards=2, **LOUD)
 
 
-@pytest.mark.parametrize("model_type", ["qwen2", "llama"])
-@pytest.mark.parametrize("settings", [{"tied": True}, {"tied": False}, {"tied": False, "num_shards": 3}], ids=["tied", "untied", "sharded"])
+KINDS = {"tied": {"tied": True}, "untied": {"tied": False, "head_dim": 24}, "sharded": {"tied": False, "num_shards": 3}}
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("padded", [False, True], ids=["plain", "left-padded"])
-def test_logits_are_those_of_transformers(tmp_path: Path, model_type: str, settings: dict[str, Any], padded: bool) -> None:
-    tiny.write_snapshot(tmp_path, 1, model_type=model_type, rope_theta=3e4, **LOUD, **settings)
+def test_logits_are_those_of_transformers(tmp_path: Path, model_type: str, kind: str, padded: bool) -> None:
+    base = float(FAMILIES[model_type].rope_theta or 3e4)
+    tiny.write_snapshot(tmp_path, 1, model_type=model_type, rope_theta=base, **LOUD, **KINDS[kind])
     tokens, mask = qwen.random_tokens(2, (3, 12)), np.ones((3, 12), bool)
     if padded:
         mask[1, :4] = mask[2, :7] = False
@@ -88,7 +93,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "config nested": (lambda folder: (folder / "config.json").write_text("[" * 10**5), "config.json is no JSON .*copy it again"),
     "architecture": (
         change_config(architectures=["MistralForCausalLM"], model_type="mistral"),
-        "describes MistralForCausalLM; only Qwen2ForCausalLM and LlamaForCausalLM are supported",
+        "describes MistralForCausalLM; only Qwen2ForCausalLM, LlamaForCausalLM and Qwen3ForCausalLM are supported",
     ),
     "architecture of another type": (change_config(model_type="llama"), "describes Qwen2ForCausalLM; only"),
     "biases that Llama has not": (
@@ -103,7 +108,17 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "sliding window": (change_config(use_sliding_window=True), "this value of use_sliding_window is not implemented"),
     "no size": (change_config(hidden_size=None), "hidden_size is None; it must be a positive whole number"),
     "sizes do not divide": (change_config(num_attention_heads=7), "do not divide each other"),
-    "heads of another width": (change_config(head_dim=32), "head_dim is 32; only hidden_size / num_attention_heads is supported"),
+    "heads of another width": (change_config(head_dim=32), r"q_proj.weight has shape \(64, 64\), config.json says \(128, 64\)"),
+    "heads of no width": (change_config(head_dim="16"), "head_dim is '16'; it must be a positive whole number"),
+    "heads of odd width": (change_config(head_dim=15), "heads are 15 wide, which must be even"),
+    "Qwen3 of another base": (
+        change_config(architectures=None, model_type="qwen3"),
+        "rope_theta is 10000; Qwen3ForCausalLM takes 1000000 only: take another model",
+    ),
+    "Qwen3 without norms of heads": (
+        change_config(architectures=None, model_type="qwen3", rope_theta=1e6),
+        r"has no tensor model.layers.0.self_attn.k_norm.weight \(4 missing\)",
+    ),
     "quantised": (change_config(quantization_config={"quant_method": "awq"}), "describes quantised weights"),
     "scaling a text": (change_config(rope_scaling="yarn"), "rope_scaling is 'yarn'; it must be an object or null"),
     "no norm": (change_config(rms_norm_eps=None), "rms_norm_eps is None; it must be a number above 0"),

@@ -1,71 +1,15 @@
-"""MMLU questions to training examples: in the chat format, with or without examples before them and supplied reasoning."""
+"""Chains of reasoning that are supplied to questions: lm-eval's own, or lines of JSON."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lsa_jax.errors import InputError
-from lsa_jax.lm import development, prompts
-from lsa_jax.lm.chat_template import END
-from lsa_jax.lm.examples import Example
-from lsa_jax.lm.mmlu import Question, check_undamaged
-from lsa_jax.lm.schedule import Draw
-from lsa_jax.lm.splits import by_subject, draw_shots
-from lsa_jax.lm.tokenizer import Tokenizer
+from lsa_jax.lm import mmlu, prompts
+from lsa_jax.lm.questions import Question, check_undamaged
 
 
-def batches(
-    tokenizer: Tokenizer, questions: Sequence[Question], reasoning: Mapping[str, str], draws: Iterable[Sequence[Draw]], shots: int
-) -> Iterator[list[Example]]:
-    """Build the examples of every training step.
-
-    Args:
-        tokenizer: the model's.
-        questions: the training questions; examples before a question are others of its subject among them.
-        reasoning: text by identifier of the question; empty for answers of one letter.
-        draws: which questions with how many examples before them, see `lsa_jax.lm.schedule.draws`.
-        shots: most examples before a question.
-
-    Returns:
-        The examples of a step, one step after another.
-
-    Raises:
-        InputError: if a subject has too few questions; before the first step.
-    """
-    pool = by_subject(questions)
-    for one in questions:
-        draw_shots(one, pool, shots, 0)
-
-    def example(draw: Draw) -> Example:
-        question = questions[draw.question]
-        before = draw_shots(question, pool, draw.shots, draw.seed)
-        return training_example(tokenizer, question, before, reasoning)
-
-    return ([example(draw) for draw in step] for step in draws)
-
-
-def response_text(question: Question, reasoning: Mapping[str, str]) -> str:
-    """Return what the model should say: the supplied reasoning if there is some, else the letter."""
-    return reasoning.get(question.identifier, question.letter)
-
-
-def training_example(tokenizer: Tokenizer, question: Question, shots: Sequence[Question], reasoning: Mapping[str, str]) -> Example:
-    """Build a training example in the chat format; the loss is on the response only.
-
-    Args:
-        tokenizer: the model's.
-        question: what is learned.
-        shots: examples before it, answered as the question is (with their reasoning where it is supplied).
-        reasoning: text by identifier of the question, see `load_reasoning`; empty for answers of one letter.
-
-    Returns:
-        Token numbers of the prompt and of the response with its end of turn.
-    """
-    prompt = prompts.chat_prompt(question, [(one, response_text(one, reasoning)) for one in shots], tokenizer.chat)
-    return Example(tokenizer.encode(prompt), tokenizer.encode(response_text(question, reasoning) + END))
-
-
-def load_reasoning(path: Path, questions: Sequence[Question]) -> dict[str, str]:
+def load(path: Path, questions: Sequence[Question]) -> dict[str, str]:
     """Read reasoning: JSON lines with `question` (its text or its identifier) and `reasoning`, which ends in "Answer: X".
 
     Args:
@@ -80,7 +24,7 @@ def load_reasoning(path: Path, questions: Sequence[Question]) -> dict[str, str]:
     """
     if path.is_dir():
         known = {one.identifier for one in questions}
-        found = {one.identifier: text for one, text in development.load(path).items() if one.identifier in known}
+        found = {one.identifier: text for one, text in mmlu.load_development(path).items() if one.identifier in known}
     else:
         found = _reasoning_lines(path, questions)
     if not found:
