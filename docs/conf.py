@@ -60,7 +60,7 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "site/tutorials",
-    "filename_pattern": r"\.py$",
+    "filename_pattern": r"/(?!flax_)\w+\.py$",  # those run that need no package beyond the library's
     "image_scrapers": ("site_builder.figures.scraper",),
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,

@@ -1,6 +1,7 @@
 """The comparison of transformers: its tables against its own records and parameters, and what it prints."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,11 +13,13 @@ import lsa_jax as lsa
 from lsa_jax import store
 from lsa_jax.comparison import command, experiment, fronts
 from lsa_jax.comparison.experiment import SHAPES, spec_of
+from lsa_jax.comparison.rivals import rivals
 from lsa_jax.comparison.run import Outcome, compare
 from lsa_jax.consoles import wide_console
 from lsa_jax.models.transformer_params import TransformerParams
 from lsa_jax.models.zero_shot import zero_shot_risks
 from lsa_jax.plotting import comparison as figures
+from lsa_jax.plotting.style import BLACK
 from lsa_jax.reproduce.command import TABLE_WIDTH
 from lsa_jax.reproduce.settings import PRESETS, Settings, default_out
 
@@ -47,7 +50,7 @@ def test_every_method_has_a_front_and_all_files_are_written(run: tuple[Path, Out
     counts = table.groupby(["shape", "regime"], observed=True).size()
     assert all(counts[shape, "zero_shot_value"] == len(experiment.RATES) for shape in ("(1, 1)", "(2, 2)"))
     assert (table["num_seeds"] + table["num_diverged"] >= 2).all()
-    for name in ("figure.pdf", "front.png", "errors.parquet", "fronts.csv", "pretraining.csv"):
+    for name in ("figure.pdf", "front.png", "errors.parquet", "fronts.csv", "seeds.parquet", "rivals.csv", "pretraining.csv"):
         assert (out / name).stat().st_size > 0
     assert store.load_json(out / "run.json")["settings"]["shapes"] == ["(1, 1)", "(2, 2)"]
 
@@ -56,7 +59,7 @@ def test_every_method_has_a_front_and_all_files_are_written(run: tuple[Path, Out
 def test_zero_shot_errors_are_exact(run: tuple[Path, Outcome]) -> None:
     out, outcome = run
     errors = outcome.errors
-    zero = errors[(errors["evaluation_shots"] == 0) & (errors["regime"] == "zero_shot_value")]
+    zero = errors[(errors["evaluation_shots"] == 0) & (errors["regime"] == "zero_shot_value") & (errors["over_prompts"] == "mean")]
     assert zero["exact"].all()
     arrays = store.load_arrays(next((out / "sweep" / "params").glob("group-00001*.npz")))
     assert arrays is not None
@@ -70,39 +73,87 @@ def test_zero_shot_errors_are_exact(run: tuple[Path, Outcome]) -> None:
     row = outcome.fronts[
         (outcome.fronts["shape"] == "(2, 2)") & (outcome.fronts["regime"] == "zero_shot_value") & (outcome.fronts["rate"] == 0.01)
     ]
-    np.testing.assert_allclose(row["zero_shot"], np.median(found), rtol=1e-10)
+    np.testing.assert_allclose(row["zero_shot_mean"], np.median(found), rtol=1e-10)
+    seeds = outcome.seeds[(outcome.seeds["shape"] == "(2, 2)") & outcome.seeds["exact"] & (outcome.seeds["test_task"] == "target")]
+    kept = seeds[(seeds["regime"] == "zero_shot_value") & (seeds["rate"] == 0.01)].sort_values("seed")
+    np.testing.assert_allclose(kept["error"], found, rtol=1e-10)
 
 
 @pytest.mark.slow
 def test_one_layer_is_exact_at_any_number_of_shots(run: tuple[Path, Outcome]) -> None:
     errors = run[1].errors
     models = errors[errors["regime"].isin(["zero_shot_value", "pretrained"])]
-    assert models.loc[models["layers"] == 1, "exact"].all()
-    deep = models[(models["layers"] == 2) & ~models["evaluation_shots"].isin([0, np.inf])]
-    assert not deep["exact"].any()
-    assert deep["typical"].notna().all()
+    means, medians = (models[models["over_prompts"] == name] for name in ("mean", "median"))
+    assert means.loc[means["layers"] == 1, "exact"].all()
+    assert not means.loc[(means["layers"] == 2) & ~means["evaluation_shots"].isin([0, np.inf]), "exact"].any()
+    assert not medians["exact"].any()
+    assert len(medians) == np.isfinite(means["evaluation_shots"]).sum()
+
+
+CELL = {"heads": 1, "attention": "linear", "test_task": "target", "evaluation_shots": 0.0}
 
 
 def test_tables_are_medians_over_seeds() -> None:
-    cell = {
-        "layers": 1,
-        "heads": 1,
-        "attention": "linear",
-        "regime": "both_all",
-        "rate": 0.1,
-        "test_task": "target",
-        "evaluation_shots": 0.0,
-    }
     values = {"risk": [1.0, 2.0, 9.0, 5.0], "simulated_risk": [7.0, 7.0, 7.0, 7.0], "quantile_0.5": [0.5, 0.6, 0.9, 0.1]}
     rows = [
-        {**cell, "metric": name, "seed": seed, "value": value, "diverged": seed == 3}
+        {**CELL, "layers": 1, "regime": "both_all", "rate": 0.1, "metric": name, "seed": seed, "value": value, "diverged": seed == 3}
         for name, found in values.items()
         for seed, value in enumerate(found)
     ]
-    (row,) = fronts.errors(pd.DataFrame(rows)).to_dict("records")
-    assert (row["median"], row["lower"], row["upper"], row["typical"]) == (2.0, 1.5, 5.5, 0.6)
-    assert (row["low"], row["high"]) == (1.0, 9.0)
-    assert (row["exact"], row["num_seeds"], row["num_diverged"]) == (True, 3, 1)
+    mean, median = fronts.errors(pd.DataFrame(rows)).sort_values("over_prompts").to_dict("records")
+    assert (mean["median"], mean["lower"], mean["upper"], mean["low"], mean["high"]) == (2.0, 1.5, 5.5, 1.0, 9.0)
+    assert (median["median"], median["low"], median["high"]) == (0.6, 0.5, 0.9)
+    assert (mean["exact"], median["exact"], mean["num_seeds"], mean["num_diverged"]) == (True, False, 3, 1)
+
+
+def depths(zero_shot: dict[str, float]) -> pd.DataFrame:
+    """Records of a pretrained and a fine-tuned model of four transformers, all with the same errors."""
+    few = {"risk": 0.4, "quantile_0.5": 0.3}
+    rows = [
+        {**CELL, **shape, "regime": regime, "rate": rate, "seed": 0, "diverged": False, "metric": metric, "value": value, **place}
+        for shape in ({"layers": 1}, {"layers": 2}, {"layers": 3}, {"layers": 2, "attention": "softmax"})
+        for regime, rate in (("pretrained", np.nan), ("zero_shot_all", 0.1))
+        for found, place in ((zero_shot, {}), (few, {"evaluation_shots": 4.0}), (few, {"evaluation_shots": 4.0, "test_task": "opposite"}))
+        for metric, value in found.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_medians_over_prompts_stand_where_means_lie_and_the_axes_say_so() -> None:
+    table = fronts.errors(depths({"risk": 1e17, "quantile_0.5": 0.2}))
+    front = fronts.fronts(table, 4.0)
+    chosen = front.groupby("shape", sort=False)[["over_prompts", "zero_shot", "zero_shot_mean", "few_shot_opposite"]].first()
+    mean, median = ("mean", 1e17, 1e17, 0.4), ("median", 0.2, 1e17, 0.4)
+    assert dict(zip(chosen.index, map(tuple, chosen.to_numpy()), strict=True)) == {
+        "(1, 1)": mean, "(2, 1)": median, "(3, 1)": median, "(2, 1) softmax": mean,
+    }  # fmt: skip
+    told = [axes.get_xlabel().rpartition("\n")[2] for axes in figures.plot_fronts(front, 0.1).axes]
+    assert told == ["mean", "median over prompts", "median over prompts", "mean"]
+    rows = figures.plot_errors(fronts.judged(table), front, 0.1).axes[:: len(figures.LOOKS)]
+    assert [axes.get_ylabel().rpartition("\n")[2] for axes in rows] == told
+    curves = [[np.asarray(line.get_ydata()).tolist() for line in axes.lines if line.get_color() == BLACK] for axes in rows]
+    assert [[1e17, 0.4] in curves[0], [0.2, 0.3] in curves[1], [0.2, 0.3] in curves[2], [1e17, 0.4] in curves[3]] == [True] * 4
+
+
+def test_rivals_are_counted_seed_by_seed() -> None:
+    draws, names, rates, seeds = np.random.default_rng(0).integers(1, 6, size=(3, 2, 7, 2)), "abc", (0.1, 0.2), range(7)
+    rows = []
+    for (i, name), (j, rate), seed in itertools.product(enumerate(names), enumerate(rates), seeds):
+        told = {"shape": "(2, 1)", "layers": 2, "attention": "linear", "seed": seed, "regime": name, "rate": rate}
+        zero, few = draws[i, j, seed].tolist()
+        rows += [
+            {**told, "test_task": "target", "evaluation_shots": 0.0, "over_prompts": "median", "error": zero + 0.01 * j},
+            {**told, "test_task": "target", "evaluation_shots": 0.0, "over_prompts": "mean", "error": -1.0},
+            {**told, "test_task": "opposite", "evaluation_shots": 4.0, "over_prompts": "mean", "error": few},
+        ]
+    table = rivals(pd.DataFrame(rows), 4.0).set_index(["regime", "rival"])[["num_matched", "num_seeds"]]
+    for method, rival in itertools.permutations(range(3), 2):
+        count = 0
+        for seed in seeds:
+            points = [[(draws[one, j, seed, 0] + 0.01 * j, draws[one, j, seed, 1]) for j in range(2)] for one in (method, rival)]
+            best = min(points[0])
+            count += any(point[0] <= best[0] and point[1] <= best[1] for point in points[1])
+        assert table.loc[(names[method], names[rival])].tolist() == [count, 7]
 
 
 @pytest.mark.parametrize("number", [5, 8, 20])

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lsa_jax import exit_codes
-from lsa_jax.comparison.experiment import QUICK, SHAPES
+from lsa_jax.comparison.experiment import LOSSES, QUICK, SHAPES
 from lsa_jax.comparison.run import SWEEP, Outcome, compare
 from lsa_jax.consoles import wide_console
 from lsa_jax.reproduce.command import TABLE_WIDTH, progress
@@ -54,7 +54,7 @@ def run(settings: Settings, preset: str, out: Path, *, force: bool, figure: bool
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
-    """Print the front of every transformer, and the seeds that left their plateau late or never, or diverged.
+    """Print the front of every transformer, whether training all or value alone is better, and seeds whose pretraining stands out.
 
     Args:
         console: where to print.
@@ -70,11 +70,25 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         for place, (_, row) in enumerate(rows.iterrows()):
             table.add_row(str(shape) if place == 0 else "", str(row["regime"]), *_cells(row), end_section=place == len(rows) - 1)
     console.print(table)
+    _print_notes(console, outcome)
     for shape, rows in outcome.pretraining.groupby("shape", sort=False):
         for verdict, told in VERDICTS.items():
             seeds = rows.loc[rows["verdict"] == verdict, "seed"].tolist()
             if seeds:
                 console.print(f"{shape}: seeds {seeds} {told}", highlight=False)
+
+
+def _print_notes(console: Console, outcome: Outcome) -> None:
+    """Print which zero-shot errors are medians over prompts, and for how many seeds training all matches value alone, or the reverse."""
+    medians = outcome.fronts.loc[outcome.fronts["over_prompts"] == "median", "shape"].unique()
+    if len(medians):
+        told = f"zero-shot errors of {' and '.join(medians)}: medians over prompts, since rare prompts rule the mean"
+        console.print(told, highlight=False, soft_wrap=True)
+    pairs = [(f"{loss}_{method}", f"{loss}_{rival}") for loss in LOSSES for method, rival in (("value", "all"), ("all", "value"))]
+    for _, row in outcome.rivals.iterrows():
+        if (row["regime"], row["rival"]) in pairs:
+            told = f"{row['shape']}: {row['rival']} is at least as good as {row['regime']} on both errors for"
+            console.print(f"{told} {row['num_matched']} of {row['num_seeds']} seeds", highlight=False, soft_wrap=True)
 
 
 def _cells(row: pd.Series) -> tuple[str, ...]:

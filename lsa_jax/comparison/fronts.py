@@ -1,4 +1,4 @@
-"""From records to tables: errors over seeds, fronts of zero-shot gain against few-shot loss, and how pretraining went."""
+"""From records to tables: errors by seed and over seeds, fronts of zero-shot gain against few-shot loss, and how pretraining went."""
 
 from typing import Any
 
@@ -12,6 +12,9 @@ from lsa_jax.sweeps.records import quantile_name
 
 SHAPE = ("shape", "layers", "heads", "attention")
 CURVE = (*SHAPE, "regime", "rate", "test_task", "evaluation_shots")
+OVER_PROMPTS = {"risk": "mean", "simulated_risk": "mean", quantile_name(0.5): "median"}
+"""Metrics of records, and which error over prompts each is."""
+
 CONFIDENCE = 0.9
 """Probability with which an interval holds the median over all seeds there could be, at least; reached from 5 seeds on."""
 
@@ -48,34 +51,62 @@ def shape_of(setting: Setting) -> dict[str, Any]:
     return {"shape": shape_name(**found), **found}
 
 
+def by_seed(records: pd.DataFrame) -> pd.DataFrame:
+    """Collect the errors of every seed: means over prompts, exact where they are known and else simulated, and simulated medians.
+
+    Args:
+        records: records of the sweep, with exact errors wherever they are known; models that diverged are left out.
+
+    Returns:
+        One row a shape, method or baseline, rate, test task, number of shots, `over_prompts` (mean or median) and seed: the `error`, and
+        whether it is `exact`.
+    """
+    named = _named(records)
+    found = named.assign(over_prompts=named["metric"].astype(str).map(OVER_PROMPTS), exact=named["metric"] == "risk")
+    kept = found[~found["diverged"] & np.isfinite(found["value"]) & found["over_prompts"].notna()].rename(columns={"value": "error"})
+    keys = [*CURVE, "over_prompts", "seed"]
+    return kept.sort_values("exact", ascending=False, kind="stable").drop_duplicates(keys)[[*keys, "error", "exact"]]
+
+
 def errors(records: pd.DataFrame) -> pd.DataFrame:
     """Summarise every error over seeds.
 
-    An error is the exact one where it is known, else the mean over simulated prompts. Seeds that diverged are counted and left out.
-
     Args:
-        records: records of the sweep, with exact errors wherever they are known.
+        records: records of the sweep, as for `by_seed`; seeds that diverged are counted.
 
     Returns:
-        One row a shape, method or baseline, rate, test task and number of shots: `median`, `lower` and `upper` quartile over seeds of the
-        error, `low` and `high`, between which its median over all seeds lies (see `median_interval`), `typical`, the median over seeds of
-        the median over prompts (NaN where nothing was simulated), `exact`, `num_seeds` and `num_diverged`.
+        One row a shape, method or baseline, rate, test task, number of shots and `over_prompts` (see `by_seed`): `median`, `lower` and
+        `upper` quartile of the error over seeds, `low` and `high`, between which its median over all seeds lies (see `median_interval`),
+        `exact`, `num_seeds` and `num_diverged`.
     """
-    names = [*map(shape_name, records["layers"], records["heads"], records["attention"].astype(str))]
-    named = records.assign(shape=names, rate=records["rate"].fillna(NO_RATE))
-    kept = named[~named["diverged"] & np.isfinite(named["value"])]
-    by_metric = {str(metric): rows.set_index([*CURVE, "seed"])["value"] for metric, rows in kept.groupby("metric", observed=True)}
-    exact, simulated = by_metric.get("risk", pd.Series(dtype=float)), by_metric.get("simulated_risk", pd.Series(dtype=float))
-    error = exact.combine_first(simulated)
-    over_seeds = error.groupby(level=list(CURVE), observed=True, dropna=False)
-    table = over_seeds.quantile([0.25, 0.5, 0.75]).unstack().set_axis(["lower", "median", "upper"], axis=1)
-    table[["low", "high"]] = np.stack([median_interval(values.to_numpy()) for _, values in over_seeds])
-    table["typical"] = by_metric[quantile_name(0.5)].groupby(level=list(CURVE), observed=True, dropna=False).median()
-    table["exact"] = exact.groupby(level=list(CURVE), observed=True, dropna=False).size().reindex(table.index).fillna(0) > 0
-    table["num_seeds"] = over_seeds.size()
-    lost = named[named["diverged"]].groupby(list(CURVE), observed=True, dropna=False)["seed"].nunique()
-    table["num_diverged"] = lost.reindex(table.index).fillna(0).astype(int)
-    return table.reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))
+    keys = [*CURVE, "over_prompts"]
+    over_seeds = by_seed(records).fillna({"rate": NO_RATE}).groupby(keys, observed=True)
+    table = over_seeds["error"].quantile(np.array([0.25, 0.5, 0.75])).unstack().set_axis(["lower", "median", "upper"], axis=1)
+    table[["low", "high"]] = np.stack([median_interval(values.to_numpy()) for _, values in over_seeds["error"]])
+    table = table.assign(exact=over_seeds["exact"].any(), num_seeds=over_seeds.size()).reset_index()
+    lost = _named(records[records["diverged"]]).fillna({"rate": NO_RATE}).groupby([*CURVE], observed=True)
+    table = table.merge(lost.agg(num_diverged=("seed", "nunique")).reset_index(), on=[*CURVE], how="left").fillna({"num_diverged": 0})
+    return table.astype({"num_diverged": int}).assign(rate=table["rate"].replace(NO_RATE, np.nan))
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the errors by which a transformer is judged: means over prompts, or medians where rare prompts rule the mean.
+
+    They do with linear attention from two layers on: predictions are polynomials of degree 3^L in the tokens.
+
+    Args:
+        table: rows of `by_seed` or `errors`.
+
+    Returns:
+        These rows, of each error either the mean or the median.
+
+    Example:
+        >>> rows = {"layers": [1, 1, 2, 2], "attention": "linear", "over_prompts": ["mean", "median"] * 2}
+        >>> judged(pd.DataFrame(rows)).index.tolist()
+        [0, 3]
+    """
+    deep = (table["attention"] == "linear") & (table["layers"] > 1)
+    return table[table["over_prompts"] == np.where(deep, "median", "mean")]
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float]:
@@ -107,21 +138,28 @@ def fronts(summary: pd.DataFrame, num_shots: float) -> pd.DataFrame:
 
     Args:
         summary: what `errors` returns.
-        num_shots: number of shots of the few-shot errors.
+        num_shots: number of shots of the few-shot errors, which are means over prompts.
 
     Returns:
-        One row a shape, method and rate: medians over seeds of `zero_shot`, `few_shot_target` and `few_shot_opposite`, quartiles of each
-        as `..._lower` and `..._upper`, and the interval of its median as `..._low` and `..._high`.
+        One row a shape, method and rate: medians over seeds of `zero_shot` (the mean or the median over prompts, as `over_prompts` says,
+        see `judged`), `zero_shot_mean`, `few_shot_target` and `few_shot_opposite`, quartiles of each as `..._lower` and `..._upper`, and
+        the interval of its median as `..._low` and `..._high`.
     """
     table = summary.assign(rate=summary["rate"].fillna(NO_RATE))
-    keys = [*SHAPE, "regime", "rate"]
-    wanted = {"zero_shot": ("target", 0.0), "few_shot_target": ("target", num_shots), "few_shot_opposite": ("opposite", num_shots)}
+    keys, means = [*SHAPE, "regime", "rate"], table[table["over_prompts"] == "mean"]
+    wanted = {
+        "zero_shot": (judged(table), "target", 0.0),
+        "zero_shot_mean": (means, "target", 0.0),
+        "few_shot_target": (means, "target", num_shots),
+        "few_shot_opposite": (means, "opposite", num_shots),
+    }
     parts = []
-    for name, (test_task, shots) in wanted.items():
-        rows = table[(table["test_task"] == test_task) & (table["evaluation_shots"] == shots)].set_index(keys)
+    for name, (rows, test_task, shots) in wanted.items():
+        chosen = rows[(rows["test_task"] == test_task) & (rows["evaluation_shots"] == shots)].set_index(keys)
         ends = {"median": name, **{end: f"{name}_{end}" for end in ("lower", "upper", "low", "high")}}
-        parts.append(rows[[*ends]].rename(columns=ends))
-    counts = table.groupby(keys, observed=True, dropna=False)[["num_seeds", "num_diverged"]].max()
+        told = ["over_prompts"] if name == "zero_shot" else []
+        parts.append(chosen[[*told, *ends]].rename(columns=ends))
+    counts = table.groupby(keys, observed=True)[["num_seeds", "num_diverged"]].max()
     return parts[0].join(parts[1:]).join(counts).reset_index().assign(rate=lambda table: table["rate"].replace(NO_RATE, np.nan))
 
 
@@ -154,3 +192,8 @@ def pretraining(histories: pd.DataFrame, steps: int) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     behind = table["last_loss"] > BEHIND * table.groupby("shape")["last_loss"].transform("min")
     return table.assign(verdict=table["verdict"].mask(behind & (table["verdict"] == "left"), "behind"))
+
+
+def _named(records: pd.DataFrame) -> pd.DataFrame:
+    """The records with the name of their transformer."""
+    return records.assign(shape=[*map(shape_name, records["layers"], records["heads"], records["attention"].astype(str))])

@@ -14,6 +14,7 @@ import pandas as pd
 from lsa_jax import store
 from lsa_jax.comparison import fronts
 from lsa_jax.comparison.experiment import SHAPES, shape_name, spec_of
+from lsa_jax.comparison.rivals import rivals
 from lsa_jax.comparison.zero_shots import Chunk, exact_zero_shots
 from lsa_jax.params import Params
 from lsa_jax.population import prior_risk
@@ -26,7 +27,7 @@ from lsa_jax.sweeps.run import Progress
 
 SWEEP = "sweep"
 FILES = (
-    *("errors.*", "fronts.*", "pretraining.*", "figure.*", "front.*", store.MANIFEST, store.PARTIAL),
+    *("errors.*", "fronts.*", "rivals.*", "seeds.*", "pretraining.*", "figure.*", "front.*", store.MANIFEST, store.PARTIAL),
     *(f"{SWEEP}/{pattern}" for pattern in (MANIFEST, "chunks/*", "params/*", "failed/*", "*/.*.partial")),
 )
 """What a comparison writes in its folder."""
@@ -42,12 +43,16 @@ class Outcome:
         settings: its settings.
         errors: quantiles over seeds of every error, by shape, method, rate, test task and number of shots.
         fronts: zero-shot and few-shot errors side by side, by shape, method and rate.
+        seeds: the errors of each seed without examples and at the number of fine-tuning shots, from which `fronts` is made.
+        rivals: by shape and pair of methods, for how many seeds one is at least as good as the other on both errors.
         pretraining: by shape and seed, the step at which it left the plateau, and whether it did.
     """
 
     settings: Settings
     errors: pd.DataFrame
     fronts: pd.DataFrame
+    seeds: pd.DataFrame
+    rivals: pd.DataFrame
     pretraining: pd.DataFrame
 
 
@@ -62,8 +67,8 @@ def compare(
 ) -> Outcome:
     """Pretrain transformers, fine-tune each in every way at every rate, and set zero-shot gain against few-shot loss.
 
-    Every finished chunk of seeds is kept in `out`; the same call goes on from there. Written are the tables `errors`, `fronts` and
-    `pretraining` (Parquet and CSV), `figure` and `front` (PDF and PNG), `run.json`, and the sweep itself in `sweep`.
+    Every finished chunk of seeds is kept in `out`; the same call goes on from there. Written are the tables `errors`, `fronts`,
+    `seeds`, `rivals` and `pretraining` (Parquet and CSV), `figure` and `front` (PDF and PNG), `run.json`, and the sweep itself in `sweep`.
 
     Args:
         settings: settings of the reproduction.
@@ -92,11 +97,14 @@ def compare(
     chunks = _trained(out / SWEEP, groups)
     with jax.enable_x64(True):
         exact = exact_zero_shots(chunks, read)
-    errors = fronts.errors(pd.concat([results.load(out / SWEEP).frame, exact], ignore_index=True))
+    records, few = pd.concat([results.load(out / SWEEP).frame, exact], ignore_index=True), float(settings.fine_tuning_shots)
+    errors, seeds = fronts.errors(records), fronts.by_seed(records[records["evaluation_shots"].isin([0.0, few])])
     outcome = Outcome(
         settings=settings,
         errors=errors,
-        fronts=fronts.fronts(errors, float(settings.fine_tuning_shots)),
+        fronts=fronts.fronts(errors, few),
+        seeds=seeds,
+        rivals=rivals(seeds, few),
         pretraining=fronts.pretraining(_histories(chunks), settings.steps),
     )
     _write(outcome, told, out, figure, time.perf_counter() - begun)
@@ -128,12 +136,13 @@ def _zero_loss(setting: Setting, noise_std: float) -> float:
 
 def _write(outcome: Outcome, told: Mapping[str, Any], out: Path, figure: bool, seconds: float) -> None:
     """Write the tables, the figures and the finished manifest."""
-    for name in ("errors", "fronts", "pretraining"):
+    for name in ("errors", "fronts", "seeds", "rivals", "pretraining"):
         store.save_table(out / name, getattr(outcome, name))
     if figure:
         from lsa_jax.plotting import comparison
 
-        store.save_figure(out / "figure", comparison.plot_errors(outcome.errors, outcome.fronts, outcome.settings.noise_std**2))
-        store.save_figure(out / "front", comparison.plot_fronts(outcome.fronts, outcome.settings.noise_std**2))
+        floor, judged = outcome.settings.noise_std**2, fronts.judged(outcome.errors)
+        store.save_figure(out / "figure", comparison.plot_errors(judged, outcome.fronts, floor))
+        store.save_figure(out / "front", comparison.plot_fronts(outcome.fronts, floor))
     manifest = {"settings": told, "environment": store.environment(), "seconds": round(seconds, 2)}
     store.save_json(out / store.MANIFEST, {**manifest, "finished": True})

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsa_jax import estimators
+from lsa_jax.plotting.families import set_log_x
 from lsa_jax.plotting.panels import FLOOR, bars, baseline_styles
-from lsa_jax.plotting.scales import set_error_scale, tick_label
+from lsa_jax.plotting.scales import set_error_scale
 from lsa_jax.plotting.style import BLACK, BLUE, FULL_WIDTH, GREEN, MARKS, PURPLE, STYLE, TASKS, VERMILION, title_of
 
 LOOKS = {"all": (VERMILION, "s"), "query": (PURPLE, "v"), "key": (GREEN, "D"), "value": (BLUE, "^")}
@@ -22,19 +23,19 @@ LOOKS = {"all": (VERMILION, "s"), "query": (PURPLE, "v"), "key": (GREEN, "D"), "
 LINES: dict[str, Any] = {"zero_shot": "-", "both": "--"}
 """Line of the loss, the first part."""
 
-NAMES = {"zero_shot": "zero-shot loss", "both": "zero-shot + few-shot loss"}
-HIGHEST = 40.0
-"""Largest error shown, in units of the largest median over prompts of the pretrained model (its mean may lie): the rest has exploded."""
+OVER_PROMPTS = {"mean": "mean", "median": "median over prompts"}
+"""What is said on an axis of the error over prompts."""
 
-WIDEST = 20.0
-"""Largest zero-shot error shown, in units of the largest of the methods; that of a pretrained model beyond it is written out."""
+NAMES = {"zero_shot": "zero-shot loss", "both": "zero-shot + few-shot loss"}
+HIGHEST = 30.0
+"""Largest error shown, in units of the largest of the pretrained model: the rest has exploded."""
 
 
 def plot_errors(errors: pd.DataFrame, fronts: pd.DataFrame, noise_variance: float) -> Figure:
     """Draw medians over seeds of the error against shots: a row a transformer, a column what is trained, at each method's best rate.
 
     Args:
-        errors: from `lsa_jax.comparison.fronts.errors`.
+        errors: from `lsa_jax.comparison.fronts.errors`, those by which a transformer is `judged`.
         fronts: from `lsa_jax.comparison.fronts.fronts`; the best rate has the least zero-shot error.
         noise_variance: the floor of every error.
 
@@ -54,9 +55,10 @@ def plot_errors(errors: pd.DataFrame, fronts: pd.DataFrame, noise_variance: floa
             if row == 0:
                 axes.set_title(f"{list(LOOKS)[column]} trained")
             if column == 0:
-                axes.set_ylabel(f"{shapes[row]}\n$n$-shot error")
-                start = inside.loc[inside["regime"] == "pretrained", "typical"].max()
-                set_error_scale(axes, np.array([noise_variance or start / 1000, HIGHEST * start]), logarithmic=True)
+                axes.set_ylabel(f"{shapes[row]}\n$n$-shot error,\n{OVER_PROMPTS[inside['over_prompts'].iloc[0]]}")
+                start = inside.loc[inside["regime"] == "pretrained", "median"].max()
+                highest = min(HIGHEST * start, inside["upper"].max())
+                set_error_scale(axes, np.array([noise_variance or start / 1000, highest]), logarithmic=True)
         for axes in panels[-1]:
             axes.set_xlabel("number of shots $n$")
         figure.legend(handles=_handles(errors), loc="outside upper center", ncols=5)
@@ -76,20 +78,21 @@ def plot_fronts(fronts: pd.DataFrame, noise_variance: float) -> Figure:
     shapes = _shapes(fronts)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(FULL_WIDTH, 2.6), layout="constrained")
-        panels = figure.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(shapes), sharex=True, sharey=True, squeeze=False)[0]
         for axes, shape in zip(panels, shapes, strict=True):
             inside = fronts[fronts["shape"] == shape]
             start = inside[inside["regime"] == "pretrained"].iloc[0]
             for loss, trained in itertools.product(LINES, LOOKS):
                 if f"{loss}_{trained}" in set(inside["regime"]):
                     _draw_front(axes, inside[inside["regime"] == f"{loss}_{trained}"].sort_values("rate"), loss, trained)
-            _draw_start(axes, start, WIDEST * inside.loc[inside["rate"].notna(), "zero_shot"].max())
+            axes.plot(start["zero_shot"], start["few_shot_opposite"], color=BLACK, marker="*", markersize=9, linestyle="none", zorder=4)
             axes.axvline(noise_variance, **FLOOR)
             axes.set_title(shape)
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xlabel(r"zero-shot error on $\theta_0$")
-        panels[0].set_ylabel(r"few-shot error on $-\theta_0$")
+            axes.set_xlabel("zero-shot error on $\\theta_0$,\n" + OVER_PROMPTS[start["over_prompts"]])
+        set_log_x(panels[0], np.append(fronts["zero_shot"], noise_variance or fronts["zero_shot"].min()))
+        ends = fronts[["few_shot_opposite_lower", "few_shot_opposite_upper"]].to_numpy()
+        set_error_scale(panels[0], ends.ravel(), logarithmic=True)
+        panels[0].set_ylabel(r"few-shot error on $-\theta_0$, mean")
         handles = [Line2D([], [], color=color, marker=marker, label=name, **MARKS) for name, (color, marker) in LOOKS.items()]
         handles += _losses(fronts)
         handles.append(Line2D([], [], color=BLACK, marker="*", linestyle="none", label="pretrained"))
@@ -143,15 +146,6 @@ def _draw_front(axes: Axes, rows: pd.DataFrame, loss: str, trained: str) -> None
     color, marker = LOOKS[trained]
     x, y = rows["zero_shot"], rows["few_shot_opposite"]
     axes.errorbar(x, y, yerr=bars(rows, "few_shot_opposite"), color=color, marker=marker, linestyle=LINES[loss], elinewidth=0.6, **MARKS)
-
-
-def _draw_start(axes: Axes, start: pd.Series, right: float) -> None:
-    """Draw the pretrained model, at the right edge with its zero-shot error in words if that is further right."""
-    place = min(start["zero_shot"], right)
-    axes.plot(place, start["few_shot_opposite"], color=BLACK, marker="*", markersize=9, linestyle="none", zorder=4)
-    if place < start["zero_shot"]:
-        told = f"at {tick_label(float(format(start['zero_shot'], '.1g')))}"
-        axes.annotate(told, (place, start["few_shot_opposite"]), (4, 9), textcoords="offset points", ha="right")
 
 
 def _baselines(errors: pd.DataFrame) -> pd.DataFrame:
