@@ -4,7 +4,7 @@
 # With data seed 173 every subject that is asked or trained on has the one other question that a one-shot prompt needs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) out=$1
-export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/compiled}"
+export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/compiled}" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 data=$(python -c 'from importlib.util import find_spec; print(*find_spec("lm_eval").submodule_search_locations)')/tasks/mmlu/flan_cot_fewshot
 [ -e "$out/model/tokenizer_config.json" ] || python "$here/gguf_snapshot.py" "$out/model"
 files=(--model "$out/model" --data "$data")

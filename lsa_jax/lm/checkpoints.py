@@ -110,27 +110,21 @@ class MetricsFile(MetricsLogger):
         self.diverged: str | None = None
 
     def log(self, metrics_prefix: str, metric_name: str, scalar_value: Any, mode: Any, step: int) -> None:
-        """Take one number of a step; a new step's first number writes the line before."""
-        if self._line and self._line["step"] != step:
-            self._write()
-        if metric_name in KEPT:
-            self._line |= {"step": step, metric_name: float(scalar_value)}
-            if not math.isfinite(scalar_value):
-                self.diverged = self.diverged or f"{metric_name} is {float(scalar_value)} at step {step}"
+        """Take one number of a step; the last that is kept writes the line, where it survives an interruption."""
+        if metric_name not in KEPT:
+            return
+        self._line |= {"step": step, metric_name: float(scalar_value)}
+        if not math.isfinite(scalar_value):
+            self.diverged = self.diverged or f"{metric_name} is {float(scalar_value)} at step {step}"
+        if self._line.keys() >= set(KEPT):
+            self._file.write(json.dumps(self._line) + "\n")
+            self._file.flush()
+            self._report(step, self._line["loss"])
+            self._line = {}
 
     def close(self) -> None:
-        """Write the last line; a second time it does nothing."""
-        if not self._file.closed:
-            if self._line:
-                self._write()
-            self._file.close()
-
-    def _write(self) -> None:
-        """Write the line of a step, where it survives an interruption."""
-        self._file.write(json.dumps(self._line) + "\n")
-        self._file.flush()
-        self._report(self._line["step"], self._line["loss"])
-        self._line = {}
+        """Close the file; a second time it does nothing."""
+        self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
