@@ -5,14 +5,24 @@ Here the batch is last and contiguous, and small matrix products become sums of 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from lsa_jax.batching_rules import ONE_MORE_AXIS, RULES, Flags, Value, Values, constant, listed, one_more_axis, with_batch
+from lsa_jax.batching_rules import ONE_MORE_AXIS, RULES, Flags, Value, Values, constant, listed, one_more_axis, shape_of, with_batch
+
+Marked = tuple[Value, bool]
+"""A value, and whether the batch is its last axis."""
+
+Known = Mapping[Any, Marked]
+"""Values of variables of a program."""
+
+NOTHING: Known = MappingProxyType({})
 
 
 def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None = 0) -> Callable[..., Any]:
@@ -52,24 +62,27 @@ def vmap_last(function: Callable[..., Any], in_axes: int | Sequence[Any] | None 
     return batched
 
 
-def _evaluate(program: core.ClosedJaxpr, values: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
-    """Evaluate a program, each operation over the whole batch."""
-    known: dict[Any, tuple[Value, bool]] = {}
-
-    def write(variables: Sequence[Any], values: Sequence[Value], flags: Sequence[bool]) -> None:
-        known.update(zip(variables, zip(values, flags, strict=True), strict=True))
-
-    def read(variable: Any) -> tuple[Value, bool]:
-        return (constant(variable), False) if isinstance(variable, core.Literal) else known[variable]
-
-    write(program.jaxpr.constvars, program.consts, [False] * len(program.consts))
-    write(program.jaxpr.invars, values, flags)
-    for equation in program.jaxpr.eqns:
-        inputs = [read(variable) for variable in equation.invars]
-        operands, marks = [value for value, _ in inputs], [mark for _, mark in inputs]
-        write(equation.outvars, *_operation(equation, operands, marks, size))
-    outputs = [read(variable) for variable in program.jaxpr.outvars]
+def _evaluate(program: core.ClosedJaxpr, values: Values, flags: Flags, size: int, given: Known = NOTHING) -> tuple[Values, Flags]:
+    """Evaluate a program, each operation over the whole batch, but for the variables that are given."""
+    known = dict(given)
+    known.update(zip(program.jaxpr.invars, zip(values, flags, strict=True), strict=True))
+    _evaluate_into(known, program, [equation for equation in program.jaxpr.eqns if not set(equation.outvars) <= given.keys()], size)
+    outputs = [_read(known, variable) for variable in program.jaxpr.outvars]
     return [value for value, _ in outputs], [mark for _, mark in outputs]
+
+
+def _evaluate_into(known: dict[Any, Marked], program: core.ClosedJaxpr, equations: Sequence[core.JaxprEqn], size: int) -> None:
+    """Add the results of equations of a program to what is known."""
+    known.update({variable: (value, False) for variable, value in zip(program.jaxpr.constvars, program.consts, strict=True)})
+    for equation in equations:
+        inputs = [_read(known, variable) for variable in equation.invars]
+        operands, marks = [value for value, _ in inputs], [mark for _, mark in inputs]
+        known.update(zip(equation.outvars, zip(*_operation(equation, operands, marks, size), strict=True), strict=True))
+
+
+def _read(known: Known, variable: Any) -> Marked:
+    """A variable or a constant, and whether it depends on the batch."""
+    return (constant(variable), False) if isinstance(variable, core.Literal) else known[variable]
 
 
 def _operation(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> tuple[Values, Flags]:
@@ -162,8 +175,11 @@ def _scan(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) ->
     def align(values: Values, marks: Flags, wanted: Flags) -> Values:
         return [with_batch(value, mark, size) if want else value for value, mark, want in zip(values, marks, wanted, strict=True)]
 
+    program = _closed(parameters["jaxpr"])
+    fixed = _invariants(program, operands[:first], flags[:first], size)
+
     def body(state: Values, x: Values) -> tuple[Values, Values]:
-        results, marks = _evaluate(_closed(parameters["jaxpr"]), [*operands[:first], *state, *x], body_flags, size)
+        results, marks = _evaluate(program, [*operands[:first], *state, *x], body_flags, size, fixed)
         return align(results[:number], marks[:number], carried), align(results[number:], marks[number:], rest_marks)
 
     start = align(operands[first:last], flags[first:last], carried)
@@ -171,6 +187,26 @@ def _scan(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) ->
         body, start, operands[last:], length=parameters["length"], reverse=parameters["reverse"], unroll=parameters["unroll"]
     )
     return [*end, *collected], [*carried, *rest_marks]
+
+
+def _invariants(program: core.ClosedJaxpr, constants: Values, flags: Flags, size: int) -> Known:
+    """What is the same in all turns of a loop, given what is constant along it; but what is larger than what it is made from."""
+    known = dict(zip(program.jaxpr.invars, zip(constants, flags, strict=True), strict=False))
+    fixed = set(known) | set(program.jaxpr.constvars)
+    equations = []
+    for equation in program.jaxpr.eqns:
+        if not equation.effects and all(isinstance(variable, core.Literal) or variable in fixed for variable in equation.invars):
+            equations.append(equation)
+            fixed.update(equation.outvars)
+    _evaluate_into(known, program, equations, size)
+    grown = {variable for equation in equations if _grows(equation) for variable in equation.outvars}
+    return {variable: value for variable, value in known.items() if variable not in grown}
+
+
+def _grows(equation: core.JaxprEqn) -> bool:
+    """Whether an operation returns more numbers than any of its operands has."""
+    sizes = [math.prod(shape_of(variable)) for variable in equation.invars if not isinstance(variable, core.Literal)]
+    return max(math.prod(shape_of(variable)) for variable in equation.outvars) > max(sizes, default=0)
 
 
 INLINED = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")

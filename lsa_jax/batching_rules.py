@@ -1,7 +1,8 @@
 """The operations of JAX with the batch as last axis: where `jax.vmap` would put it first, or take long to say the same."""
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jax.extend import core
 from jaxtyping import Array
 
-LARGEST_PRODUCT = 4096
+LARGEST_PRODUCT = 10000
 """Multiplications of one matrix product, above which it is left to the matrix-product kernels."""
 
 Value = Any
@@ -57,23 +58,40 @@ def _broadcast_to(shape: tuple[int, ...], value: Value, flag: bool) -> Value:
 
 
 def _dot_general(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array | None:
-    """A small matrix product as a sum of products along the batch."""
+    """A small matrix product as a sum of products along the batch; with a matrix that all share on a CPU one product of two matrices."""
     (contract, batch), output = equation.params["dimension_numbers"], shape_of(equation.outvars[0])
-    if not batch[0] and not all(flags):
-        shared, along, axes = (0, 1, contract) if flags[1] else (1, 0, contract[::-1])
-        product = jax.lax.dot_general(operands[shared], operands[along], (axes, ((), ())), precision=equation.params["precision"])
-        free = len(shape_of(equation.invars[shared])) - len(axes[0])
-        return product if shared == 0 else jnp.moveaxis(product, range(free), range(product.ndim - 1 - free, product.ndim - 1))
     extents = [shape_of(equation.invars[0])[axis] for axis in contract[0]]
-    if batch[0] or math.prod(output) * math.prod(extents) > LARGEST_PRODUCT:
-        return None
-    left, right = (operand if flag else operand[..., None] for operand, flag in zip(operands, flags, strict=True))
-    left = jnp.moveaxis(left, contract[0], range(len(extents)))
-    right = jnp.moveaxis(right, contract[1], range(len(extents)))
-    free_left, free_right = left.ndim - len(extents) - 1, right.ndim - len(extents) - 1
-    left = jnp.expand_dims(left, [len(extents) + free_left + index for index in range(free_right)])
-    right = jnp.expand_dims(right, [len(extents) + index for index in range(free_left)])
-    return jnp.sum(left * right, axis=tuple(range(len(extents))))
+    small = not batch[0] and math.prod(output) * math.prod(extents) <= LARGEST_PRODUCT
+    summed = functools.partial(written_out, flags=flags, contract=contract)
+    if batch[0] or all(flags):
+        return summed(*operands) if small else None
+    joined = functools.partial(_joined, equation=equation, flags=flags)
+    return jax.lax.platform_dependent(*operands, cpu=joined, default=summed) if small else joined(*operands)
+
+
+def _joined(left: Value, right: Value, *, equation: core.JaxprEqn, flags: Flags) -> Array:
+    """The product with a matrix that the whole batch shares, as one product of two matrices."""
+    contract, precision = equation.params["dimension_numbers"][0], equation.params["precision"]
+    shared, along, axes = (left, right, contract) if flags[1] else (right, left, contract[::-1])
+    product = jax.lax.dot_general(shared, along, (axes, ((), ())), precision=precision)
+    free = shared.ndim - len(axes[0])
+    return product if flags[1] else jnp.moveaxis(product, range(free), range(product.ndim - 1 - free, product.ndim - 1))
+
+
+def written_out(left: Value, right: Value, *, flags: Flags, contract: tuple[Sequence[int], Sequence[int]]) -> Array:
+    """The product as a sum over the indices that both have, each term along the batch; a matrix that all share is read as it stands."""
+    left, right = (operand if flag else operand[..., None] for operand, flag in zip((left, right), flags, strict=True))
+    number, free_left, free_right = len(contract[0]), left.ndim - len(contract[0]) - 1, right.ndim - len(contract[0]) - 1
+    standing, moving = (0, 1) if flags[1] else (1, 0)
+    pairs = sorted(zip(contract[standing], contract[moving], strict=True))
+    along, axes = [axis for axis, _ in pairs], [axis for _, axis in pairs]
+    if flags[1]:
+        right = jnp.expand_dims(jnp.moveaxis(right, axes, range(number)), [axis for axis in range(left.ndim - 1) if axis not in along])
+        left = jnp.expand_dims(left, range(left.ndim - 1, left.ndim - 1 + free_right))
+        return jnp.sum(left * right, axis=tuple(along))
+    left = jnp.moveaxis(left, axes, range(free_left, free_left + number))
+    left = jnp.expand_dims(left, [free_left + axis for axis in range(right.ndim - 1) if axis not in along])
+    return jnp.sum(left * right[(None,) * free_left], axis=tuple(free_left + axis for axis in along))
 
 
 def _broadcast_in_dim(equation: core.JaxprEqn, operands: Values, flags: Flags, size: int) -> Array:

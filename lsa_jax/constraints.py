@@ -120,10 +120,13 @@ def _kernel(matrix: Float[Array, "token token"]) -> Float[Array, "token token"]:
 
 @one_by_one
 def _range_projector(columns: Float[Array, "token token"]) -> Float[Array, "token token"]:
-    """Orthogonal projector on the span of some columns, whatever their lengths."""
+    """Orthogonal projector on the span of columns, whatever their lengths, of which those that are not 0 are independent."""
     lengths = jnp.sqrt(jnp.sum(columns**2, axis=0, keepdims=True))
+    zeros_last = jnp.argsort(lengths[0] == 0)
     directions = columns / jnp.where(lengths > 0, lengths, 1)
-    return directions @ jnp.linalg.pinv(directions)
+    # Singular values would take a TPU's compiler minutes.
+    basis = jnp.linalg.qr(directions[:, zeros_last])[0] * (lengths > 0)[:, zeros_last]
+    return basis @ basis.T
 
 
 def _rounding(spectrum: Float[Array, " token"]) -> Float[Array, ""]:

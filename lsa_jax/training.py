@@ -197,17 +197,23 @@ def advance(
         The new state and the mean loss.
     """
     restricted = _restricted(objective, optimizer)
-    step_key = jax.random.fold_in(key, STEP_STREAM)
+    step_key, before = jax.random.fold_in(key, STEP_STREAM), state.params
+    inside = mask(objective.model, before, objective.trainable)
+
+    def moved(params: Any) -> Any:
+        # Leaves that stay are those from before the loop, so that what is computed from them alone is computed once.
+        return jax.tree.map(lambda new, old, within: new if np.any(within) else old, params, before, inside)
 
     def step(state: State, _: None) -> tuple[State, Float[Array, ""]]:
+        current = moved(state.params)
+
         def loss_of(params: Any) -> Float[Array, ""]:
             return objective.loss(jax.random.fold_in(step_key, state.step), params, state.step / settings.steps, state.aux)
 
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
-        inside = mask(objective.model, state.params, objective.trainable)
+        loss, gradient = jax.value_and_grad(loss_of)(current)
         with jax.numpy_dtype_promotion("standard"):
-            updates, optimizer_state = restricted.update(kept(gradient, inside), state.optimizer, state.params)
-        params = optax.apply_updates(state.params, kept(objective.project(updates, state.aux), inside))
+            updates, optimizer_state = restricted.update(kept(gradient, inside), state.optimizer, current)
+        params = moved(optax.apply_updates(current, kept(objective.project(updates, state.aux), inside)))
         average = None
         if state.average is not None:
             rate = 1 / jnp.maximum(state.step + 1 - settings.average_from, 1).astype(loss.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lsa_jax.batching import vmap_last
+from lsa_jax.batching_rules import written_out
 
 MATRICES = jax.random.normal(jax.random.key(0), (6, 3, 4))
 VECTORS = jax.random.normal(jax.random.key(1), (6, 4))
@@ -27,6 +28,17 @@ def loop(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     return end[1] + jnp.sum(collected)
 
 
+def fixed_in_a_loop(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """A loop whose body computes numbers from constants along it, some of them larger than what they are made from."""
+
+    def step(state: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        large = jnp.outer(jnp.sin(vector), jnp.cos(vector)) + jnp.eye(4)
+        return jnp.tanh(large @ state), jnp.sum(SHARED) * jnp.sum(matrix**2)
+
+    end, collected = jax.lax.scan(step, vector, length=3)
+    return jnp.append(end, collected)
+
+
 CASES: dict[str, Callable[[jax.Array, jax.Array], object]] = {
     "product": lambda matrix, vector: matrix @ vector,
     "product with a shared matrix on the left": lambda matrix, vector: SHARED @ matrix,
@@ -43,6 +55,7 @@ CASES: dict[str, Callable[[jax.Array, jax.Array], object]] = {
     "factorisation": lambda matrix, vector: jnp.linalg.cholesky(matrix @ matrix.T + jnp.eye(3)),
     "solution": lambda matrix, vector: jnp.linalg.solve(matrix @ matrix.T + jnp.eye(3), matrix @ vector),
     "loops": loop,
+    "loop over what is the same in all turns": fixed_in_a_loop,
     "condition": lambda matrix, vector: jax.lax.cond(vector[0] > 0, lambda: vector, lambda: -vector),
     "nothing of the batch": lambda matrix, vector: SHARED,
     "several results": lambda matrix, vector: {"a": matrix * 2, "b": (vector, SHARED[0])},
@@ -57,6 +70,30 @@ def test_it_computes_what_vmap_does(case: str) -> None:
     assert jax.tree.structure(wanted) == jax.tree.structure(got)
     for one, other in zip(jax.tree.leaves(wanted), jax.tree.leaves(got), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("flags", [[True, True], [True, False], [False, True]])
+@pytest.mark.parametrize("contract", [((1,), (0,)), ((0,), (0,)), ((1,), (1,)), ((0,), (1,)), ((1, 0), (0, 1)), ((0, 1), (0, 1))])
+def test_products_are_written_out_along_any_axes_whoever_shares_them(flags: list[bool], contract: tuple[tuple[int, ...], ...]) -> None:
+    left, right = (np.random.default_rng(place).normal(size=(4, 4, 6)) for place in range(2))
+    operands = [operand if flag else operand[..., 0] for operand, flag in zip((left, right), flags, strict=True)]
+    got = written_out(*operands, flags=flags, contract=(contract[0], contract[1]))
+
+    def product(place: int) -> np.ndarray:
+        one, other = (operand[..., place] if flag else operand for operand, flag in zip(operands, flags, strict=True))
+        return np.tensordot(one, other, contract)
+
+    wanted = np.stack([product(place) for place in range(6)], axis=-1)
+    np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_what_is_the_same_in_all_turns_of_a_loop_is_computed_once() -> None:
+    def sines(matrix: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda state, _: (state + jnp.sin(matrix), None), matrix, length=3)[0]
+
+    (loop,) = (one for one in jax.make_jaxpr(vmap_last(sines))(MATRICES).eqns if one.primitive.name == "scan")
+    assert [one.primitive.name for one in loop.params["jaxpr"].eqns] == ["add"]
+    np.testing.assert_allclose(vmap_last(sines)(MATRICES), MATRICES + 3 * jnp.sin(MATRICES), rtol=1e-12)
 
 
 def test_draws_are_bitwise_those_of_one_seed_alone() -> None:

@@ -31,8 +31,9 @@ from lsa_jax.setting import Setting
 from lsa_jax.sweeps.laws import Laws, knows_averages
 from lsa_jax.training import Trained
 
-LARGEST_DIM_BATCH_LAST = 12
-"""Largest dimension for which a CPU gains from keeping the batch last (2 times at d = 5, 1.2 at 12); above it matrix products pay."""
+LARGEST_DIM_BATCH_LAST = {"cpu": 12, "gpu": 20}
+"""Largest dimension for which a platform gains from keeping the batch last: a CPU in time (2 times at d = 5, 1.2 at 12), above it matrix
+products pay; a GPU in kernels and traffic of a step. A TPU lays arrays out as it likes and gains nothing."""
 
 LAW_STREAMS = {"pool": 2**31, "prior": 2**31 + 1}
 """Streams of prompts over laws of tasks, beside those of single test tasks."""
@@ -110,8 +111,8 @@ def train(static: Static, regime: Regime, traced: Traced, laws: Laws, knobs: Map
         The trained models.
     """
     setting = static.setting
-    small = setting.gradient == "population" and setting.dim <= LARGEST_DIM_BATCH_LAST
-    over_batch = vmap_last if small and static.platform == "cpu" else jax.vmap
+    small = setting.gradient == "population" and setting.dim <= LARGEST_DIM_BATCH_LAST.get(static.platform, 0)
+    over_batch = vmap_last if small else jax.vmap
 
     def one(laws: Laws, knobs: Mapping[str, Array], traced: Traced, parent: Trained | None) -> Trained:
         setting, lineage = _drawn(static, laws, traced)
