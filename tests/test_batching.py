@@ -74,10 +74,12 @@ def test_it_computes_what_vmap_does(case: str) -> None:
 
 @pytest.mark.parametrize("flags", [[True, True], [True, False], [False, True]])
 @pytest.mark.parametrize("contract", [((1,), (0,)), ((0,), (0,)), ((1,), (1,)), ((0,), (1,)), ((1, 0), (0, 1)), ((0, 1), (0, 1))])
-def test_products_are_written_out_along_any_axes_whoever_shares_them(flags: list[bool], contract: tuple[tuple[int, ...], ...]) -> None:
+def test_products_are_written_out_along_any_axes_whoever_shares_them(
+    flags: list[bool], contract: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
     left, right = (np.random.default_rng(place).normal(size=(4, 4, 6)) for place in range(2))
     operands = [operand if flag else operand[..., 0] for operand, flag in zip((left, right), flags, strict=True)]
-    got = written_out(*operands, flags=flags, contract=(contract[0], contract[1]))
+    got = written_out(*operands, flags=flags, contract=contract)
 
     def product(place: int) -> np.ndarray:
         one, other = (operand[..., place] if flag else operand for operand, flag in zip(operands, flags, strict=True))

@@ -64,8 +64,11 @@ def plot_zero_against_few(accuracies: pd.DataFrame, few_shots: int, asked: Mappi
             one.set_title(f"{category_title(category)} ({DOMAINS.get(domain, domain)})")
             one.set_xlabel(f"zero-shot accuracy, {asked[category]}" if asked else "zero-shot accuracy")
         axes[0][0].set_ylabel(f"{few_shots}-shot accuracy")
-        handles = [
-            Line2D([], [], color=color, linestyle=line, marker=mark, markersize=4, label=name) for color, line, mark, name in looks.values()
+        colors = {target: look[0] for (target, _), look in looks.items()}
+        lines = {name: (line, mark) for _, line, mark, name in looks.values()}
+        handles = [Line2D([], [], color=color, label=target) for target, color in colors.items()]
+        handles += [
+            Line2D([], [], color="0.4", linestyle=line, marker=mark, markersize=4, label=name) for name, (line, mark) in lines.items()
         ]
         star = Line2D([], [], color=BLACK, marker="*", markersize=8, linestyle="none", label="base model")
         guess = Line2D([], [], label="chance", **CHANCE_LOOK)
@@ -133,7 +136,7 @@ def _limits(values: pd.Series) -> tuple[float, float]:
 
 
 def _looks(points: pd.DataFrame) -> dict[tuple[str, str], tuple[Any, Any, str, str]]:
-    """Colour, line, mark and label of each run: a colour a target set, a line and mark a loss."""
+    """Colour, line, mark and name of the loss of each run: a colour a target set, a line and mark a loss."""
     tuned = points[points["targets"] != BASE]
     targets, losses = (
         [*known, *sorted(set(tuned[name]) - set(known))] for name, known in (("targets", TARGET_COLORS), ("loss", LOSS_LOOKS))
@@ -141,7 +144,7 @@ def _looks(points: pd.DataFrame) -> dict[tuple[str, str], tuple[Any, Any, str, s
     colors = {name: TARGET_COLORS.get(name, (SKY, "0.4", "0.7")[place % 3]) for place, name in enumerate(targets)}
     lines = {name: LOSS_LOOKS.get(name, (*OTHER_LOOKS[place % len(OTHER_LOOKS)], name)) for place, name in enumerate(losses)}
     found = sorted(set(zip(tuned["targets"], tuned["loss"], strict=True)), key=lambda one: (losses.index(one[1]), targets.index(one[0])))
-    return {(target, loss): (colors[target], *lines[loss][:2], f"{target}, {lines[loss][2]}") for target, loss in found}
+    return {(target, loss): (colors[target], *lines[loss]) for target, loss in found}
 
 
 def _draw_panel(axes: Axes, points: pd.DataFrame, looks: dict[tuple[str, str], tuple[Any, Any, str, str]]) -> None:
@@ -159,7 +162,8 @@ def _draw_panel(axes: Axes, points: pd.DataFrame, looks: dict[tuple[str, str], t
         x, y = ([base[name], *path[name]] for name in sides)
         axes.plot(x, y, color=color, linestyle=line, linewidth=1.0, zorder=2, clip_on=False)
         look: dict[str, Any] = {"color": color, "marker": mark, "clip_on": False}
-        axes.plot(x[1:-1], y[1:-1], linestyle="none", markersize=3, markerfacecolor="white", markeredgewidth=0.6, zorder=3, **look)
+        if len(x) > 2:  # the layout would make room for a line without points, at the corner of the page
+            axes.plot(x[1:-1], y[1:-1], linestyle="none", markersize=3, markerfacecolor="white", markeredgewidth=0.6, zorder=3, **look)
         axes.plot(x[-1:], y[-1:], markersize=6, zorder=4, **look)
         last = models[models["step"] == models["step"].max()]
         axes.plot(last[sides[0]], last[sides[1]], linestyle="none", markersize=2.5, alpha=0.6, zorder=3, **look)

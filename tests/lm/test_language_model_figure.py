@@ -70,7 +70,7 @@ def test_panels_paths_and_base() -> None:
     (limits,) = {axes.get_ylim() for axes in plot_zero_against_few(high, 5).axes}
     assert limits == (0.98, 1.0)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["base model", "chance", "qkv, zero-shot loss", "v, zero-shot loss"]
+    assert labels == ["base model", "chance", "qkv", "v", "zero-shot loss"]
 
 
 def test_changes_are_drawn_with_their_intervals_and_models() -> None:
@@ -107,7 +107,7 @@ def test_unknown_targets_and_losses_are_drawn_too() -> None:
     table = accuracies()
     table.loc[table["targets"] == "v", ["targets", "loss"]] = [".*o_proj", "0.5,1"]
     figure = plot_zero_against_few(table, 1)
-    assert [text.get_text() for text in figure.legends[0].get_texts()][3] == ".*o_proj, 0.5,1"
+    assert {".*o_proj", "0.5,1"} <= {text.get_text() for text in figure.legends[0].get_texts()}
     told, models = (one.replace({"targets": {"v": ".*o_proj"}, "loss": {"zero_shot": "0.5,1"}}) for one in effects())
     labels = [label.get_text() for label in plot_changes(told, models, base(), 5).axes[0].get_yticklabels()]
     assert labels == ["qkv", ".*o_proj", "v − qkv", "0.5,1"]
