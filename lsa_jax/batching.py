@@ -66,7 +66,8 @@ def _evaluate(program: core.ClosedJaxpr, values: Values, flags: Flags, size: int
     """Evaluate a program, each operation over the whole batch, but for the variables that are given."""
     known = dict(given)
     known.update(zip(program.jaxpr.invars, zip(values, flags, strict=True), strict=True))
-    _evaluate_into(known, program, [equation for equation in program.jaxpr.eqns if not set(equation.outvars) <= given.keys()], size)
+    missing = [equation for equation in program.jaxpr.eqns if equation.effects or not set(equation.outvars) <= given.keys()]
+    _evaluate_into(known, program, missing, size)
     outputs = [_read(known, variable) for variable in program.jaxpr.outvars]
     return [value for value, _ in outputs], [mark for _, mark in outputs]
 

@@ -115,3 +115,15 @@ def test_arguments_may_be_shared() -> None:
 def test_batches_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="all arguments with axis 0 must have the same"):
         vmap_last(lambda a, b: a + b)(jnp.ones(2), jnp.ones(3))
+
+
+def test_effects_without_results_remain() -> None:
+    seen: list[float] = []
+
+    def told(vector: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda value: seen.append(float(value)), jnp.sum(SHARED))
+        return vector
+
+    jax.block_until_ready(vmap_last(told)(VECTORS))
+    jax.effects_barrier()
+    assert set(seen) == {float(jnp.sum(SHARED))}
